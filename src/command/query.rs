@@ -1,0 +1,311 @@
+//! `iotpipe query`: readings, newest values and sensors, as rows or as a chart.
+//!
+//! Rows are printed as the store hands them out, page by page, and a chart keeps a bounded number of points, so that the
+//! length of a range costs time and no memory.
+
+mod question;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::ops::Range;
+
+use anyhow::Context;
+use futures::{StreamExt, TryStreamExt};
+
+use super::{Exit, runtime};
+use crate::cli::QueryArgs;
+use crate::config::Config;
+use crate::model::{Kind, Order, ReadingsQuery, SensorId, SensorRow, StoredReading, TimeMs};
+use crate::report::{Format, Out, ReadingLine, Readings, Sensors, plot, printable};
+use crate::store::{AnyStore, Store};
+use question::{Asked, Question, What};
+
+/// Kinds whose newest reading is looked up at a time: enough to hide the latency, no load for a cluster.
+const LOOKUPS_IN_FLIGHT: usize = 8;
+
+pub fn run(config: &Config, args: &QueryArgs) -> anyhow::Result<Exit> {
+    let now = TimeMs(jiff::Timestamp::now().as_millisecond());
+    let question = Question::of(args, now)?;
+    let mut out = Out::stdout();
+    runtime()?.block_on(async {
+        let store = AnyStore::open(&config.store()).await?;
+        answer(&store, &mut out, &question).await
+    })?;
+    out.flush()?;
+    Ok(Exit::Ok)
+}
+
+async fn answer(store: &impl Store, out: &mut Out, question: &Question) -> anyhow::Result<()> {
+    match &question.what {
+        What::Sensors => print_sensors(store, out, question).await,
+        What::Latest(None) => print_latest_of_all(store, out, question).await,
+        What::Latest(Some(sensor)) => print_latest_of_kinds(store, out, question, sensor).await,
+        What::Readings { sensor, range, order } => print_readings(store, out, question, sensor, range, *order).await,
+        What::Plot { sensor, range, order } => print_plots(store, out, question, sensor, range, *order).await,
+    }
+}
+
+/// Prints the sensor's newest `count` readings, newest first, as a table.
+pub async fn print_latest(store: &impl Store, out: &mut Out, sensor: SensorId, count: u64) -> anyhow::Result<()> {
+    let question = Question {
+        what: What::Readings {
+            sensor: Asked {
+                id: sensor,
+                text: sensor.to_string(),
+            },
+            range: question::ALL_TIME,
+            order: Order::NewestFirst,
+        },
+        kind: None,
+        limit: Some(count),
+        is_limit_default: false,
+        format: Format::Table,
+    };
+    answer(store, out, &question).await
+}
+
+/// Draws all readings of the sensor, a chart a kind.
+pub async fn print_plot(store: &impl Store, out: &mut Out, sensor: SensorId) -> anyhow::Result<()> {
+    let asked = Asked {
+        id: sensor,
+        text: sensor.to_string(),
+    };
+    let question = Question {
+        what: What::Plot {
+            sensor: asked,
+            range: question::ALL_TIME,
+            order: Order::OldestFirst,
+        },
+        kind: None,
+        limit: None,
+        is_limit_default: false,
+        format: Format::Table,
+    };
+    answer(store, out, &question).await
+}
+
+async fn print_readings(
+    store: &impl Store,
+    out: &mut Out,
+    question: &Question,
+    sensor: &Asked,
+    range: &Range<TimeMs>,
+    order: Order,
+) -> anyhow::Result<()> {
+    let row = find(store, out, sensor).await?;
+    let mut rows = Readings::of_one_sensor(out, question.format)?;
+    let mut count = 0;
+    if let Some(query) = row.as_ref().and_then(|row| readings_query(row, question, range, order)) {
+        let mut readings = store.readings(query);
+        while let Some(reading) = readings.try_next().await.with_context(|| reading_failed(sensor))? {
+            rows.row(out, &line(sensor.id, None, &reading))?;
+            count += 1;
+        }
+    }
+    rows.finish(out)?;
+    if let Some(row) = row {
+        explain(out, question, sensor, &row, count)?;
+    }
+    Ok(())
+}
+
+async fn print_plots(
+    store: &impl Store,
+    out: &mut Out,
+    question: &Question,
+    sensor: &Asked,
+    range: &Range<TimeMs>,
+    order: Order,
+) -> anyhow::Result<()> {
+    let Some(row) = find(store, out, sensor).await? else {
+        return Ok(());
+    };
+    let mut plots: BTreeMap<Kind, plot::Series> = BTreeMap::new();
+    let mut count = 0;
+    if let Some(query) = readings_query(&row, question, range, order) {
+        let mut readings = store.readings(query);
+        while let Some(reading) = readings.try_next().await.with_context(|| reading_failed(sensor))? {
+            plots.entry(reading.kind).or_default().push(reading.time, reading.value);
+            count += 1;
+        }
+    }
+    for (index, (kind, series)) in plots.iter().enumerate() {
+        if index > 0 {
+            out.line("")?;
+        }
+        plot::draw(out, kind.as_str(), series)?;
+    }
+    explain(out, question, sensor, &row, count)
+}
+
+/// The newest stored reading of each kind. The directory names the kinds and is at most a minute behind, so what is
+/// newest lies at its time or later.
+async fn print_latest_of_kinds(
+    store: &impl Store,
+    out: &mut Out,
+    question: &Question,
+    sensor: &Asked,
+) -> anyhow::Result<()> {
+    let row = find(store, out, sensor).await?;
+    let mut rows = Readings::of_one_sensor(out, question.format)?;
+    let mut count = 0;
+    if let Some(row) = &row {
+        let wanted = row.last_values.iter().filter(|(kind, _)| question.wants(kind));
+        let queries: Vec<ReadingsQuery> = wanted
+            .map(|(kind, (time, _))| ReadingsQuery {
+                sensor: row.sensor,
+                range: *time..row.last_day.next().start(),
+                kind: Some(kind.clone()),
+                order: Order::NewestFirst,
+                limit: Some(1),
+            })
+            .collect();
+        let lookups = queries
+            .into_iter()
+            .map(|query| async { store.readings(query).try_next().await });
+        let mut newest = futures::stream::iter(lookups).buffered(LOOKUPS_IN_FLIGHT);
+        while question.limit.is_none_or(|limit| count < limit)
+            && let Some(reading) = newest.try_next().await.with_context(|| reading_failed(sensor))?
+        {
+            // A kind whose readings have outlived their time to live has none.
+            if let Some(reading) = reading {
+                rows.row(out, &line(sensor.id, None, &reading))?;
+                count += 1;
+            }
+        }
+    }
+    rows.finish(out)?;
+    if let Some(row) = row.filter(|_| count == 0) {
+        explain(out, question, sensor, &row, count)?;
+    }
+    Ok(())
+}
+
+/// The directory's last values: at most a minute behind, for one read of the directory and none of the readings.
+async fn print_latest_of_all(store: &impl Store, out: &mut Out, question: &Question) -> anyhow::Result<()> {
+    let mut rows = Readings::of_many_sensors(out, question.format)?;
+    let mut sensors = store.sensors();
+    let mut left = question.limit.unwrap_or(u64::MAX);
+    'sensors: while let Some(row) = sensors.try_next().await.context("reading the directory of sensors")? {
+        for (kind, (time, value)) in row.last_values.iter().filter(|(kind, _)| question.wants(kind)) {
+            if left == 0 {
+                break 'sensors;
+            }
+            let reading = StoredReading {
+                time: *time,
+                kind: kind.clone(),
+                value: *value,
+            };
+            rows.row(out, &line(row.sensor, row.label.as_deref(), &reading))?;
+            left -= 1;
+        }
+    }
+    rows.finish(out)?;
+    Ok(())
+}
+
+/// The directory; with a kind, the sensors that have it.
+async fn print_sensors(store: &impl Store, out: &mut Out, question: &Question) -> anyhow::Result<()> {
+    let mut rows = Sensors::begin(out, question.format)?;
+    let mut sensors = store.sensors();
+    let mut left = question.limit.unwrap_or(u64::MAX);
+    while left > 0
+        && let Some(row) = sensors.try_next().await.context("reading the directory of sensors")?
+    {
+        if question
+            .kind
+            .as_ref()
+            .is_none_or(|kind| row.last_values.contains_key(kind))
+        {
+            rows.row(out, row)?;
+            left -= 1;
+        }
+    }
+    rows.finish(out)?;
+    Ok(())
+}
+
+/// The sensor's row of the directory; that there is none is noted and no error.
+async fn find(store: &impl Store, out: &mut Out, sensor: &Asked) -> Result<Option<SensorRow>, anyhow::Error> {
+    let row = store
+        .sensor(sensor.id)
+        .await
+        .with_context(|| format!("looking up sensor {}", sensor.text))?;
+    if row.is_none() {
+        let id = sensor.id.to_string();
+        let mapped = if id.eq_ignore_ascii_case(&sensor.text) {
+            String::new()
+        } else {
+            format!(" ({id})")
+        };
+        out.note(&format!(
+            "no sensor {}{mapped} in the store; `iotpipe query --sensors` lists all",
+            name(sensor)
+        ));
+    }
+    Ok(row)
+}
+
+/// What to ask of the store, cut to the days on which the sensor has readings; `None` where nothing is left.
+fn readings_query(row: &SensorRow, question: &Question, range: &Range<TimeMs>, order: Order) -> Option<ReadingsQuery> {
+    let start = range.start.max(row.first_day.start());
+    let end = range.end.min(row.last_day.next().start());
+    (start < end).then(|| ReadingsQuery {
+        sensor: row.sensor,
+        range: start..end,
+        kind: question.kind.clone(),
+        order,
+        limit: question.limit,
+    })
+}
+
+/// Notes why a result is empty, or that there is more than was asked for without being asked.
+fn explain(out: &mut Out, question: &Question, sensor: &Asked, row: &SensorRow, count: u64) -> anyhow::Result<()> {
+    // What was found comes first where both go to a terminal.
+    out.flush()?;
+    let name = name(sensor);
+    match &question.kind {
+        Some(kind) if count == 0 && !row.last_values.contains_key(kind) => {
+            let kinds: Vec<String> = row.last_values.keys().map(|kind| printable(kind.as_str())).collect();
+            out.note(&format!(
+                "sensor {name} has no {}; it has {}",
+                printable(kind.as_str()),
+                kinds.join(", ")
+            ));
+        }
+        _ if count == 0 => {
+            let (first, last) = (row.first_day, row.last_day);
+            out.note(&format!(
+                "no such readings of sensor {name}; it has readings from {first} to {last} (UTC)"
+            ));
+        }
+        _ if question.is_limit_default && Some(count) == question.limit => {
+            out.note(&format!(
+                "stopped after {count} readings; --limit, --last or --from asks for more"
+            ));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn name(sensor: &Asked) -> String {
+    printable(&sensor.text)
+}
+
+fn reading_failed(sensor: &Asked) -> String {
+    format!("reading sensor {}", name(sensor))
+}
+
+fn line<'a>(sensor: SensorId, label: Option<&'a str>, reading: &'a StoredReading) -> ReadingLine<'a> {
+    ReadingLine {
+        sensor,
+        label,
+        time: reading.time,
+        kind: &reading.kind,
+        value: reading.value,
+    }
+}
+
+#[cfg(test)]
+mod tests;

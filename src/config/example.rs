@@ -1,0 +1,101 @@
+//! `iotpipe.example.toml` is made from the declarations of the settings, and this test keeps it so.
+
+use std::path::Path;
+
+use super::file;
+use super::layers::Effective;
+use super::settings::SETTINGS;
+use super::value::Shape;
+
+const HEAD: &str = "\
+# All settings of iotpipe with their defaults. Copy it to iotpipe.toml, which is read from the current directory, or name
+# your copy by --config FILE or IOTPIPE_CONFIG. Flags win over variables, variables over this file; `iotpipe config` shows
+# what is in effect and where it came from.
+#
+# Every setting is also the variable IOTPIPE_SECTION_KEY, for example IOTPIPE_KAFKA_BROKERS. Passwords are variables alone:
+# IOTPIPE_KAFKA_PASSWORD, IOTPIPE_CASSANDRA_PASSWORD, IOTPIPE_REGISTRY_PASSWORD, or the file that the same name with _FILE
+# holds. What has no default, or one that follows from other settings, is commented out.
+";
+
+const PROPERTIES: &str = "
+# Properties of librdkafka, for all clients: any of them, as they are. They win over iotpipe's own.
+[kafka.properties]
+#security.protocol = \"SASL_SSL\"
+#sasl.mechanism = \"SCRAM-SHA-512\"
+#ssl.ca.location = \"ca.pem\"
+";
+
+fn example() -> String {
+    let mut effective = Effective::defaults();
+    effective.expand_defaults();
+    let mut text = HEAD.to_owned();
+    let mut section = "";
+    for setting in SETTINGS {
+        if setting.section != section {
+            // A table's own keys come before its inner tables.
+            text += if section == "kafka" { PROPERTIES } else { "" };
+            section = setting.section;
+            text += &format!("\n#{}\n[{section}]\n", setting.section_about);
+        }
+        for line in setting.about {
+            text += &format!("#{line}\n");
+        }
+        let names = setting
+            .flags
+            .iter()
+            .chain(setting.variables)
+            .copied()
+            .collect::<Vec<_>>()
+            .join(", ");
+        if !names.is_empty() {
+            text += &format!("# ({names})\n");
+        }
+        let is_open = setting.default == "none" || setting.default.contains('{');
+        let key = setting.key.split_once('.').map_or(setting.key, |(_, key)| key);
+        let value = toml_of(&effective.get(setting.key).text, setting.shape);
+        text += &format!("{}{key} = {value}\n", if is_open { "#" } else { "" });
+    }
+    text
+}
+
+fn toml_of(text: &str, shape: Shape) -> String {
+    match shape {
+        Shape::Number => text.to_owned(),
+        Shape::NumberOrText if text.parse::<f64>().is_ok() => text.to_owned(),
+        Shape::Text | Shape::NumberOrText => format!("{text:?}"),
+        Shape::List => format!(
+            "{:?}",
+            text.split(',')
+                .filter(|element| !element.is_empty())
+                .collect::<Vec<_>>()
+        ),
+    }
+}
+
+#[test]
+fn the_example_file_has_every_setting_with_its_default() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("iotpipe.example.toml");
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&path, example()).unwrap();
+    }
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        text == example(),
+        "iotpipe.example.toml is behind src/config/settings.rs: UPDATE_SNAPSHOTS=1 writes it anew"
+    );
+
+    // With the comment signs before keys taken away, every setting is there and means the default.
+    let is_key = |line: &&str| line.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
+    let all: String = text
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(is_key).unwrap_or(line).to_owned() + "\n")
+        .collect();
+    let mut defaults = Effective::defaults();
+    defaults.expand_defaults();
+    let layer = file::parse(&all, &path).unwrap();
+    assert_eq!(layer.settings.len(), SETTINGS.len());
+    for (key, given) in &layer.settings {
+        assert_eq!(given.text, defaults.get(key).text, "{key}");
+    }
+    assert_eq!(layer.properties.len(), 3);
+}

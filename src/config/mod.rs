@@ -1,0 +1,283 @@
+//! What the program is told: flags over environment over TOML file over defaults, resolved once.
+//!
+//! Commands see [`Config`], plain values without a trace of where they came from; `iotpipe config` shows that. Every
+//! setting is declared once, in `settings.rs`. A setting that is unknown, wrong or at odds with another in its layer is a
+//! [`UsageError`] of one line. Passwords come from the environment or from files of their own and are masked everywhere.
+
+mod choices;
+mod environment;
+mod error;
+mod file;
+mod layers;
+mod load;
+mod settings;
+mod value;
+
+#[cfg(test)]
+mod example;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use choices::{OnDataLoss, Payload, SqliteSynchronous, Start};
+pub use environment::Environment;
+pub use error::UsageError;
+pub use layers::Origin;
+pub use settings::{
+    ConsumeConfig, EVERY_COMMAND, FaultsConfig, FieldsConfig, KafkaConfig, LogConfig, ProduceConfig, SETTINGS, Setting,
+    StoreConfig, setting,
+};
+pub use value::{ByteSize, Seconds, Shape, TimePoint, duration_text, parse_duration, parse_time, parse_time_point};
+
+use crate::kafka::KafkaSettings;
+use crate::model::{MASK, Secret, is_secret_name};
+use crate::store::{Password, SchemaSettings, StoreSettings};
+use layers::{Effective, Given, Layer};
+
+/// The file that is read when none is named.
+const DEFAULT_FILE: &str = "iotpipe.toml";
+
+/// A setting that a flag gives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlagSetting {
+    /// Key of the setting.
+    pub key: &'static str,
+    pub text: String,
+}
+
+/// Where settings come from.
+#[derive(Clone, Default)]
+pub struct Inputs {
+    pub flags: Vec<FlagSetting>,
+    /// The file that `--config` names.
+    pub file: Option<PathBuf>,
+    pub environment: Environment,
+    /// Where `iotpipe.toml` is looked for and what relative paths of files start from; empty is the current directory.
+    pub directory: PathBuf,
+}
+
+/// Everything the commands need to know.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    pub kafka: KafkaConfig,
+    pub store: StoreConfig,
+    pub consume: ConsumeConfig,
+    pub produce: ProduceConfig,
+    pub faults: FaultsConfig,
+    pub fields: FieldsConfig,
+    pub log: LogConfig,
+    /// What the user told librdkafka, for all clients.
+    pub kafka_properties: Properties,
+    pub passwords: Passwords,
+    /// Every setting with its value as text and its origin: for people. No secret is in it.
+    pub listing: Vec<Listed>,
+    /// What looks like a slip, a line each.
+    pub warnings: Vec<String>,
+}
+
+/// Properties by name; what may be a secret is masked when they are printed.
+#[derive(Clone, PartialEq, Default)]
+pub struct Properties(pub BTreeMap<String, String>);
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map()
+            .entries(self.0.iter().map(|(name, value)| (name, shown(name, value))))
+            .finish()
+    }
+}
+
+fn shown<'a>(name: &str, value: &'a str) -> &'a str {
+    if is_secret_name(name) { MASK } else { value }
+}
+
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Passwords {
+    pub kafka: Option<Secret>,
+    pub cassandra: Option<Secret>,
+    pub registry: Option<Secret>,
+}
+
+/// A setting as `iotpipe config` shows it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Listed {
+    pub key: String,
+    pub value: String,
+    pub origin: Origin,
+}
+
+impl Config {
+    /// Resolves all layers.
+    pub fn resolve(inputs: &Inputs) -> Result<Config, UsageError> {
+        let environment = &inputs.environment;
+        let file = read_file(inputs)?;
+        let mut effective = Effective::defaults();
+        if environment.get("ENVIRONMENT")? == Some("production") {
+            // It says that there is a file, [log] file says which: so it ranks just above the default.
+            effective.set(
+                "log.file",
+                Given::new("iotpipe.log", Origin::Variable("ENVIRONMENT".into())),
+            );
+        }
+        effective.cover(file.settings);
+        let variables = environment::settings(environment, effective.get("store.url"))?;
+        effective.cover(variables);
+        effective.cover(flags(&inputs.flags));
+        load::settle(&mut effective)?;
+        effective.expand_defaults();
+
+        let [kafka, cassandra, registry] = environment::PASSWORDS.map(|name| environment::password(environment, name));
+        let secrets = [
+            ("kafka.password", kafka?),
+            ("store.password", cassandra?),
+            ("registry.password", registry?),
+        ];
+        let listing = listing(&effective, &secrets, &file.properties);
+        let [kafka, cassandra, registry] = secrets.map(|(_, secret)| secret.map(|(secret, _)| secret));
+        Ok(Config {
+            kafka: KafkaConfig::read(&effective)?,
+            store: StoreConfig::read(&effective)?,
+            consume: ConsumeConfig::read(&effective)?,
+            produce: ProduceConfig::read(&effective)?,
+            faults: FaultsConfig::read(&effective)?,
+            fields: FieldsConfig::read(&effective)?,
+            log: LogConfig::read(&effective)?,
+            kafka_properties: Properties(
+                file.properties
+                    .into_iter()
+                    .map(|(name, given)| (name, given.text))
+                    .collect(),
+            ),
+            passwords: Passwords {
+                kafka,
+                cassandra,
+                registry,
+            },
+            listing,
+            warnings: environment::unknown(environment),
+        })
+    }
+
+    /// How to reach Kafka, for all clients.
+    pub fn kafka(&self) -> KafkaSettings {
+        let mut properties = self.kafka_properties.0.clone();
+        if let Some(username) = &self.kafka.username {
+            properties.insert("sasl.username".into(), username.clone());
+        }
+        if let Some(password) = &self.passwords.kafka {
+            properties.insert("sasl.password".into(), password.expose().into());
+        }
+        KafkaSettings {
+            brokers: self.kafka.brokers.clone(),
+            properties,
+        }
+    }
+
+    /// How to reach the store.
+    pub fn store(&self) -> StoreSettings {
+        StoreSettings {
+            url: self.store.url.clone(),
+            username: self.store.username.clone(),
+            password: self
+                .passwords
+                .cassandra
+                .as_ref()
+                .map(|password| Password::new(password.expose())),
+            consistency: self.store.consistency,
+            data_centre: self.store.data_centre.clone(),
+            sqlite_synchronous_full: self.store.sqlite_synchronous == SqliteSynchronous::Full,
+            connect_timeout: self.store.connect_timeout,
+            request_timeout: self.store.request_timeout,
+        }
+    }
+
+    /// How the store's tables are made.
+    pub fn schema(&self) -> SchemaSettings {
+        SchemaSettings {
+            replication: self.store.replication.clone(),
+            // The setting's bounds keep it well inside.
+            readings_ttl_s: self
+                .store
+                .readings_ttl
+                .map(|ttl| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX)),
+            readings_compaction: self.store.readings_compaction,
+        }
+    }
+}
+
+impl ProduceConfig {
+    /// Seconds between two records of one sensor: resolving has set it.
+    pub fn interval_s(&self) -> f64 {
+        self.interval.map_or(1.0, |Seconds(seconds)| seconds)
+    }
+}
+
+/// Nothing given: all defaults.
+impl Default for Config {
+    fn default() -> Config {
+        let nowhere = PathBuf::from("/nonexistent");
+        Config::resolve(&Inputs {
+            directory: nowhere,
+            ..Inputs::default()
+        })
+        .expect("the defaults are sound")
+    }
+}
+
+/// The file that a flag or IOTPIPE_CONFIG names must be there; the default one may be.
+fn read_file(inputs: &Inputs) -> Result<file::FileLayer, UsageError> {
+    let variable = inputs.environment.get("IOTPIPE_CONFIG")?;
+    let (path, named_by) = match (&inputs.file, variable) {
+        (Some(path), _) => (path.as_path(), Some("--config")),
+        (None, Some(path)) => (Path::new(path), Some("IOTPIPE_CONFIG")),
+        (None, None) => (Path::new(DEFAULT_FILE), None),
+    };
+    match (std::fs::read_to_string(inputs.directory.join(path)), named_by) {
+        (Ok(text), _) => file::parse(&text, path),
+        (Err(error), None) if error.kind() == std::io::ErrorKind::NotFound => Ok(file::FileLayer::default()),
+        (Err(error), _) => {
+            let by = named_by.map(|name| format!("{name}: ")).unwrap_or_default();
+            Err(UsageError(format!("{by}cannot read {}: {error}", path.display())))
+        }
+    }
+}
+
+fn flags(given: &[FlagSetting]) -> Layer {
+    let flag = |key| setting(key).and_then(Setting::flag).unwrap_or(key);
+    given
+        .iter()
+        .map(|it| (it.key, Given::new(it.text.as_str(), Origin::Flag(flag(it.key).into()))))
+        .collect()
+}
+
+fn listing(
+    effective: &Effective,
+    secrets: &[(&str, environment::GivenSecret)],
+    properties: &BTreeMap<String, Given>,
+) -> Vec<Listed> {
+    let settings = SETTINGS.iter().map(|setting| {
+        let given = effective.get(setting.key);
+        Listed {
+            key: setting.key.into(),
+            value: given.text.clone(),
+            origin: given.origin.clone(),
+        }
+    });
+    let secrets = secrets.iter().filter_map(|(key, secret)| {
+        let (_, origin) = secret.as_ref()?;
+        Some(Listed {
+            key: (*key).into(),
+            value: MASK.into(),
+            origin: origin.clone(),
+        })
+    });
+    let properties = properties.iter().map(|(name, given)| Listed {
+        key: format!("kafka.properties.{name}"),
+        value: shown(name, &given.text).into(),
+        origin: given.origin.clone(),
+    });
+    settings.chain(secrets).chain(properties).collect()
+}

@@ -1,0 +1,286 @@
+//! Every setting, declared once. The declaration drives the file, the environment, the flags and their help, the
+//! defaults, `iotpipe config` and `iotpipe.example.toml`.
+
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::choices::{OnDataLoss, Payload, SqliteSynchronous, Start};
+use super::error::UsageError;
+use super::layers::Effective;
+use super::value::{ByteSize, Seconds, Shape, Value, between, if_set, not_empty, within};
+use crate::store::{Compaction, Consistency, Replication, StoreUrl};
+
+/// What is known of a setting besides its type.
+#[derive(Debug)]
+pub struct Setting {
+    /// `section.key`, as in the TOML file.
+    pub key: &'static str,
+    pub section: &'static str,
+    /// What the section is about, for headings.
+    pub section_about: &'static str,
+    /// Lines of text.
+    pub about: &'static [&'static str],
+    /// As a flag or variable would give it. `{other.key}` stands for the effective value of another setting.
+    pub default: &'static str,
+    /// With the dashes; the first is the flag's name, the others are aliases.
+    pub flags: &'static [&'static str],
+    /// The subcommands that take the flag.
+    pub commands: &'static [&'static str],
+    /// Variables that people use already, besides [`Setting::variable`].
+    pub variables: &'static [&'static str],
+    pub shape: Shape,
+    pub placeholder: &'static str,
+}
+
+impl Setting {
+    /// The variable that every setting has: `IOTPIPE_SECTION_KEY`.
+    pub fn variable(&self) -> String {
+        format!("IOTPIPE_{}", self.key.replace('.', "_").to_ascii_uppercase())
+    }
+
+    pub fn flag(&self) -> Option<&'static str> {
+        self.flags.first().copied()
+    }
+}
+
+/// The setting of that key.
+pub fn setting(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// In the list of subcommands: all of them.
+pub const EVERY_COMMAND: &[&str] = &["*"];
+
+/// Declares the sections with their settings: a struct each, and one table of all.
+macro_rules! settings {
+    ($(
+        #[doc = $section_about:literal]
+        $section:ident: $Struct:ident {$(
+            $(#[doc = $about:literal])+
+            $key:ident: $type:ty = $default:literal
+                $(, flags $flags:expr, on $commands:expr)?
+                $(, variables $variables:expr)?
+                $(, check $check:expr)?
+            ;
+        )+}
+    )+) => {
+        /// All settings, in the order of the file.
+        pub const SETTINGS: &[Setting] = &[$($(Setting {
+            key: concat!(stringify!($section), ".", stringify!($key)),
+            section: stringify!($section),
+            section_about: $section_about,
+            about: &[$($about),+],
+            default: $default,
+            flags: settings!(@or_none $($flags)?),
+            commands: settings!(@or_none $($commands)?),
+            variables: settings!(@or_none $($variables)?),
+            shape: <$type as Value>::SHAPE,
+            placeholder: <$type as Value>::PLACEHOLDER,
+        },)+)+];
+
+        $(
+            #[doc = $section_about]
+            #[derive(Clone, PartialEq, Debug)]
+            pub struct $Struct {$(
+                $(#[doc = $about])+
+                pub $key: $type,
+            )+}
+
+            impl $Struct {
+                pub(super) fn read(effective: &Effective) -> Result<$Struct, UsageError> {
+                    Ok($Struct {$(
+                        $key: {
+                            let key = concat!(stringify!($section), ".", stringify!($key));
+                            let value: $type = effective.value(key)?;
+                            $(effective.check(key, &value, $check)?;)?
+                            value
+                        },
+                    )+})
+                }
+            }
+        )+
+    };
+    (@or_none) => { &[] };
+    (@or_none $list:expr) => { $list };
+}
+
+settings! {
+    /// Kafka: brokers and topics
+    kafka: KafkaConfig {
+        /// Brokers to start from, `host:port[,host:port]`.
+        brokers: String = "127.0.0.1:9092", flags &["--brokers"], on EVERY_COMMAND,
+            variables &["KAFKA_BOOTSTRAP_SERVERS"];
+        /// Topic of the readings.
+        topic: String = "iot_sensor_data", flags &["--topic"], on EVERY_COMMAND, variables &["KAFKA_TOPIC_NAME"];
+        /// Topic of the records that cannot be stored.
+        dlq_topic: String = "{kafka.topic}.dlq";
+        /// Topic of the alerts.
+        alerts_topic: String = "alerts";
+        /// Topic of the analytics.
+        analytics_topic: String = "analytics";
+        /// Partitions of the topic of the readings.
+        partitions: i32 = "12", flags &["--partitions"], on &["init-schema"],
+            variables &["KAFKA_PARTITIONS", "KAFKA_NUM_PARTITIONS"], check within(1..=100_000);
+        /// Replicas of each partition, all topics.
+        replication_factor: i16 = "1", flags &["--replication-factor"], on &["init-schema"],
+            variables &["KAFKA_REPLICATION_FACTOR"], check within(1..=i16::MAX);
+        /// Replicas that must have a record before it is acknowledged, all topics.
+        min_insync_replicas: i16 = "1", flags &["--min-insync-replicas"], on &["init-schema"],
+            check within(1..=i16::MAX);
+        /// How long the topic keeps readings, for example `7d`; `none` is for ever.
+        retention: Option<Duration> = "7d", flags &["--retention"], on &["init-schema"],
+            check if_set(between("1m", "36500d"));
+        /// How long dead letters are kept.
+        dlq_retention: Option<Duration> = "30d";
+        /// Partitions of the topic of the alerts.
+        alerts_partitions: i32 = "1", check within(1..=100_000);
+        /// How long alerts are kept.
+        alerts_retention: Option<Duration> = "90d";
+        /// Partitions of the topic of the analytics.
+        analytics_partitions: i32 = "{kafka.partitions}", check within(1..=100_000);
+        /// How long analytics are kept.
+        analytics_retention: Option<Duration> = "7d";
+        /// User for SASL; the password is IOTPIPE_KAFKA_PASSWORD or in the file IOTPIPE_KAFKA_PASSWORD_FILE.
+        /// Protocol and mechanism are set in [kafka.properties].
+        username: Option<String> = "none";
+    }
+
+    /// The store of the readings
+    store: StoreConfig {
+        /// `cassandra://host[,host]:9042/keyspace` or `sqlite:path`.
+        url: StoreUrl = "cassandra://127.0.0.1:9042/iot_data", flags &["--store"], on EVERY_COMMAND,
+            variables &["IOTPIPE_STORE"];
+        /// Cassandra's user; the password is IOTPIPE_CASSANDRA_PASSWORD or in the file IOTPIPE_CASSANDRA_PASSWORD_FILE.
+        username: Option<String> = "none";
+        /// Cassandra's consistency: `quorum`, `all`, or `local_quorum` where all consumers use one data centre.
+        consistency: Consistency = "local_quorum";
+        /// The data centre whose nodes of Cassandra are asked; needed for `local_quorum` where there are several.
+        data_centre: Option<String> = "none";
+        /// Copies of each row in Cassandra: a number, or one for each data centre: `dc1=3,dc2=2`.
+        replication: Replication = "1", flags &["--store-replication"], on &["init-schema"];
+        /// How long readings are kept, for example `90d`; `none` is for ever. Older data are dead letters.
+        readings_ttl: Option<Duration> = "none", flags &["--readings-ttl"], on &["init-schema"],
+            check if_set(between("2d", "7300d"));
+        /// Cassandra's compaction of the readings: `twcs`, `stcs`, `lcs` or `ucs`.
+        readings_compaction: Compaction = "twcs", flags &["--readings-compaction"], on &["init-schema"];
+        /// SQLite's `synchronous`; only `full` survives a power cut whole.
+        sqlite_synchronous: SqliteSynchronous = "full";
+        /// The longest that connecting to one node may take.
+        connect_timeout: Duration = "5s", check between("100ms", "10m");
+        /// The longest that one request may take.
+        request_timeout: Duration = "10s", check between("100ms", "10m");
+    }
+
+    /// The consumer
+    consume: ConsumeConfig {
+        /// Consumer group.
+        group: String = "iotpipe", flags &["--group"], on &["consume"], variables &["KAFKA_CONSUMER_GROUP_ID"];
+        /// Name of this member, unique in its group: after a restart it gets its partitions back at once.
+        instance_id: Option<String> = "none", flags &["--instance-id"], on &["consume"];
+        /// Where to start on sources without a committed offset that the store's ledger does not know: `earliest` or
+        /// `latest`. Everywhere else it has no effect.
+        start: Start = "earliest", flags &["--start"], on &["consume"], variables &["KAFKA_AUTO_OFFSET_RESET"];
+        /// Where records were lost before they were read: `refuse` to go on, or record the hole and `continue`.
+        on_data_loss: OnDataLoss = "refuse", flags &["--on-data-loss"], on &["consume"];
+        /// Writes to the store in flight.
+        writers: usize = "32", flags &["--writers"], on &["consume"], check within(1..=4096);
+        /// Readings held in memory until the store has acknowledged them.
+        pending_readings: usize = "50000", flags &["--pending-readings"], on &["consume"],
+            check within(1000..=100_000_000);
+        /// The largest record that is decoded; a larger one is a dead letter.
+        max_payload: ByteSize = "1MiB";
+        /// How often offsets are committed.
+        commit_interval: Duration = "1s", check between("10ms", "1h");
+        /// The longest that writes of revoked partitions may take to finish.
+        drain_timeout: Duration = "20s", check between("0s", "1h");
+        /// How long the group waits for a silent member before it gives its partitions away.
+        session_timeout: Duration = "10s", check between("1s", "30m");
+    }
+
+    /// The simulated fleet
+    produce: ProduceConfig {
+        /// Sensors.
+        sensors: u32 = "1000", flags &["--sensors", "--num-sensors"], on &["produce"], variables &["IOT_NUM_DEVICES"],
+            check within(1..=100_000_000);
+        /// Measures that the fleet knows.
+        kinds: Vec<String> = "temperature,humidity,pressure,voltage,motion,light", flags &["--kinds"], on &["produce"],
+            variables &["IOT_DEVICE_TYPES"], check not_empty;
+        /// Records per second, all sensors together; 0 is as fast as possible.
+        rate: f64 = "3500", flags &["--rate"], on &["produce"], variables &["PRODUCER_TARGET_RATE"],
+            check within(0.0..=1e9);
+        /// Seconds between two records of one sensor, or a duration such as `500ms`. Follows from sensors and rate where it
+        /// is not set, and is 1 s at rate 0; set it, and the rate follows.
+        interval: Option<Seconds> = "none", flags &["--interval"], on &["produce"], variables &["IOT_DATA_INTERVAL_SEC"];
+        /// `narrow`: one measure a record; `wide`: all measures of the sensor in one.
+        payload: Payload = "narrow", flags &["--payload"], on &["produce"];
+        /// The same seed makes the same fleet and the same readings.
+        seed: u64 = "42", flags &["--seed"], on &["produce"];
+    }
+
+    /// Faults of the simulated fleet, by probability (0 to 1)
+    faults: FaultsConfig {
+        /// A spike, a drift or a stuck value begins.
+        anomaly_probability: f64 = "0", flags &["--anomaly-probability"], on &["produce"],
+            variables &["IOT_ANOMALY_PROBABILITY"], check within(0.0..=1.0);
+        /// The record is late.
+        late_probability: f64 = "0", flags &["--late-probability"], on &["produce"], check within(0.0..=1.0);
+        /// The longest that a late record is late.
+        late_max: Duration = "1h", flags &["--late-max"], on &["produce"];
+        /// The record is sent twice.
+        duplicate_probability: f64 = "0", flags &["--duplicate-probability"], on &["produce"], check within(0.0..=1.0);
+        /// The record cannot be decoded.
+        malformed_probability: f64 = "0", flags &["--malformed-probability"], on &["produce"], check within(0.0..=1.0);
+        /// The sensor falls silent for a while.
+        silence_probability: f64 = "0", flags &["--silence-probability"], on &["produce"], check within(0.0..=1.0);
+    }
+
+    /// Names of the fields in records
+    fields: FieldsConfig {
+        /// The sensor's id: the first of these names that a record has.
+        id: Vec<String> = "sensor_id,device_id", check not_empty;
+        /// The event time, likewise.
+        time: Vec<String> = "reading_time,timestamp", check not_empty;
+        /// The measure's name, in records of one measure.
+        type_field: String = "type";
+        /// The measure's value, in records of one measure.
+        value_field: String = "reading";
+        /// Fields that are no measure, in records of several measures.
+        ignored: Vec<String> = "";
+        /// The sensor's place.
+        location: String = "location";
+        /// The sensor's own word on how it is.
+        status: String = "status";
+    }
+
+    /// Logs
+    log: LogConfig {
+        /// The least severe lines that are logged to stderr: `off`, `error`, `warn`, `info`, `debug` or `trace`.
+        level: LevelFilter = "info", flags &["--log-level"], on EVERY_COMMAND, variables &["LOG_LEVEL"];
+        /// File that gets the lines too; `iotpipe.log` where ENVIRONMENT=production.
+        file: Option<String> = "none";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn keys_flags_and_variables_are_unique() {
+        let mut seen = BTreeSet::new();
+        for setting in SETTINGS {
+            assert!(seen.insert(setting.key.to_owned()), "{}", setting.key);
+            assert!(seen.insert(setting.variable()), "{}", setting.variable());
+            assert!(
+                setting
+                    .variables
+                    .iter()
+                    .chain(setting.flags)
+                    .all(|name| seen.insert((*name).to_owned()))
+            );
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Questions to the store and what it answers.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::{Day, Kind, Location, SensorId, TimeMs};
+
+/// By event time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    OldestFirst,
+    NewestFirst,
+}
+
+/// Readings of one sensor.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ReadingsQuery {
+    pub sensor: SensorId,
+    /// Event times, the end exclusive. The store reads only the days in it: cut it to the sensor's own range of days.
+    pub range: Range<TimeMs>,
+    /// Only this measure; all where absent.
+    pub kind: Option<Kind>,
+    pub order: Order,
+    /// At most so many readings.
+    pub limit: Option<u64>,
+}
+
+/// A reading as the store holds it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StoredReading {
+    /// Event time.
+    pub time: TimeMs,
+    pub kind: Kind,
+    pub value: f64,
+}
+
+/// A sensor as the directory holds it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SensorRow {
+    pub sensor: SensorId,
+    pub label: Option<String>,
+    pub status: Option<String>,
+    pub location: Option<Location>,
+    pub first_day: Day,
+    pub last_day: Day,
+    /// The newest value of each kind with its event time, at most a minute behind the readings.
+    pub last_values: BTreeMap<Kind, (TimeMs, f64)>,
+}

@@ -1,0 +1,542 @@
+//! `consume`: joins the consumer's thread, the processor and the writers.
+//!
+//! The loop here owns the processor: it turns what comes in into events and carries the effects out. It never waits for a
+//! store or a broker; what takes time runs elsewhere and answers on a channel.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, Sender, bounded, never, select, unbounded};
+use hdrhistogram::Histogram;
+use thiserror::Error;
+use tokio::runtime::Handle;
+
+use super::decode::decode_into;
+use super::retry::{StoreHealth, until_done};
+use super::writers::{Landed, Writers};
+use crate::codec::{Decoder, FieldNames, Limits};
+use crate::kafka::consumer::{self, ConsumerGauges, ConsumerSettings, FromConsumer, PollThread, ToConsumer};
+use crate::kafka::dead_letters::{DeadLetterProducer, Delivery};
+use crate::kafka::{Group, KafkaError, KafkaSettings};
+use crate::model::{LedgerEntry, SensorWrite, Source};
+use crate::processor::{self, Counters, Effect, Event, Processor, StartFacts};
+use crate::store::{Store, StoreError};
+use crate::telemetry::events;
+
+/// What to consume, and for how long.
+#[derive(Clone, Debug)]
+pub struct ConsumeSettings {
+    pub consumer: ConsumerSettings,
+    pub dead_letter_topic: String,
+    pub fields: FieldNames,
+    pub limits: Limits,
+    pub processor: processor::Settings,
+    /// End once the group has committed every partition's end as of the start.
+    pub until_end: bool,
+    /// End after so long.
+    pub duration: Option<Duration>,
+    /// How long finishing what was polled may take once it is to end.
+    pub drain_timeout: Duration,
+}
+
+/// Why a run ended badly.
+#[derive(Error, Debug)]
+pub enum ConsumeError {
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Failed(String),
+    #[error("starting a thread failed: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// How a run went.
+#[derive(Clone, Debug)]
+pub struct ConsumeSummary {
+    pub counters: Counters,
+    pub elapsed: Duration,
+    /// From event time to acknowledged by the store, milliseconds.
+    pub latency_ms: Histogram<u64>,
+}
+
+/// What a person may see while it runs.
+#[derive(Clone, Debug, Default)]
+pub struct ConsumeSnapshot {
+    pub counters: Counters,
+    /// Records between the committed offsets of this process's partitions and their ends; absent before it is known.
+    pub lag: Option<u64>,
+    pub writes_in_flight: usize,
+    pub pending_readings: usize,
+    pub partitions: usize,
+    /// Fetching is paused: the store takes nothing.
+    pub paused: bool,
+    pub store_failing: bool,
+    /// p99 from event time to acknowledged by the store over the last interval, milliseconds.
+    pub latency_p99_ms: Option<u64>,
+}
+
+/// Shared between the run and who shows or stops it.
+#[derive(Debug, Default)]
+pub struct ConsumeControl {
+    stop: Arc<AtomicBool>,
+    snapshot: Mutex<ConsumeSnapshot>,
+}
+
+impl ConsumeControl {
+    /// `stop`, once raised, asks the run to finish what was polled, commit, leave and end.
+    pub fn new(stop: Arc<AtomicBool>) -> ConsumeControl {
+        ConsumeControl {
+            stop,
+            snapshot: Mutex::default(),
+        }
+    }
+
+    pub fn snapshot(&self) -> ConsumeSnapshot {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Batches between the consumer's thread and the processor: one in work, some ahead.
+const BATCHES_AHEAD: usize = 4;
+/// How long the loop sleeps with nothing to do: bounds how late a tick is.
+const TICK: Duration = Duration::from_millis(20);
+/// How often the snapshot is renewed.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(200);
+/// How often `until_end` looks at what the group has committed.
+const END_CHECK_INTERVAL: Duration = Duration::from_millis(300);
+/// How long brokers may be silent about where to start.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Latencies above are counted as this.
+const LATENCY_MAX_MS: u64 = 3_600_000;
+
+enum Answer {
+    Event(Event),
+    Landed(Landed),
+    EndReached,
+    Failed(String),
+}
+
+impl From<Landed> for Answer {
+    fn from(landed: Landed) -> Answer {
+        Answer::Landed(landed)
+    }
+}
+
+/// Consumes until told to stop, or until the settings say so. Blocks; `runtime` carries the requests to the store.
+pub fn consume<S: Store>(
+    kafka: &KafkaSettings,
+    settings: &ConsumeSettings,
+    store: &Arc<S>,
+    runtime: &Handle,
+    control: &ConsumeControl,
+) -> Result<ConsumeSummary, ConsumeError> {
+    let mut run = Run::start(kafka, settings, store, runtime)?;
+    let outcome = run.drive(control);
+    run.close();
+    outcome?;
+    Ok(ConsumeSummary {
+        counters: run.processor.counters(),
+        elapsed: run.began.elapsed(),
+        latency_ms: run.latency_ms,
+    })
+}
+
+struct Run<'s, S> {
+    settings: &'s ConsumeSettings,
+    store: Arc<S>,
+    runtime: Handle,
+    processor: Processor,
+    effects: Vec<Effect>,
+    writers: Writers,
+    health: Arc<StoreHealth>,
+    dead_letters: DeadLetterProducer,
+    group: Option<Group>,
+    gauges: Arc<ConsumerGauges>,
+    to_consumer: Sender<ToConsumer>,
+    from_consumer: Option<Receiver<FromConsumer>>,
+    /// All that hold the consumer: it leaves the group when the last of them is gone.
+    threads: Vec<JoinHandle<()>>,
+    answer: Sender<Answer>,
+    answers: Receiver<Answer>,
+    began: Instant,
+    latency_ms: Histogram<u64>,
+    recent_latency_ms: Histogram<u64>,
+    stopping_since: Option<Instant>,
+    drained: bool,
+    partitions: usize,
+}
+
+impl<'s, S: Store> Run<'s, S> {
+    fn start(
+        kafka: &KafkaSettings,
+        settings: &'s ConsumeSettings,
+        store: &Arc<S>,
+        runtime: &Handle,
+    ) -> Result<Run<'s, S>, ConsumeError> {
+        let topic = &settings.consumer.topic;
+        let dead_letters = DeadLetterProducer::new(kafka, &settings.dead_letter_topic, topic)?;
+        dead_letters.check_topic(&kafka.brokers)?;
+        let gauges = Arc::new(ConsumerGauges::default());
+        let client = consumer::join(kafka, &settings.consumer, gauges.clone())?;
+        let group = Group::new(client.clone(), kafka, &settings.consumer);
+        let partitions = group.partitions()?;
+
+        let (answer, answers) = unbounded(); // bounded by what is in flight
+        let (tell, from_consumer) = bounded(BATCHES_AHEAD);
+        let (to_consumer, told) = unbounded(); // a few commands a second
+        let mut decoder = Decoder::new(settings.fields.clone(), settings.limits.clone());
+        let decode = move |raw: &consumer::RawRecord<'_>, batch: &mut _| decode_into(&mut decoder, raw, batch);
+        let poll = PollThread::new(client, settings.consumer.clone(), gauges.clone(), decode, tell, told);
+        let poll_thread = std::thread::Builder::new()
+            .name("poll".to_owned())
+            .spawn(move || poll.run())
+            .map_err(ConsumeError::Thread)?;
+
+        let health = Arc::new(StoreHealth::default());
+        let writers = Writers::start(runtime, settings.processor.writes_in_flight, store, &health, &answer);
+        let watcher = match settings.until_end {
+            true => Some(watch_end(group.clone(), partitions, answer.clone())?),
+            false => None,
+        };
+        let histogram = || Histogram::new_with_bounds(1, LATENCY_MAX_MS, 3).expect("bounds of a histogram");
+        Ok(Run {
+            settings,
+            store: store.clone(),
+            runtime: runtime.clone(),
+            processor: Processor::new(settings.processor.clone()),
+            effects: Vec::new(),
+            writers,
+            health,
+            dead_letters,
+            group: Some(group),
+            gauges,
+            to_consumer,
+            from_consumer: Some(from_consumer),
+            threads: watcher.into_iter().chain([poll_thread]).collect(),
+            answer,
+            answers,
+            began: Instant::now(),
+            latency_ms: histogram(),
+            recent_latency_ms: histogram(),
+            stopping_since: None,
+            drained: false,
+            partitions: 0,
+        })
+    }
+
+    /// The loop. Ends when all is drained, or with the first failure.
+    fn drive(&mut self, control: &ConsumeControl) -> Result<(), ConsumeError> {
+        let from_consumer = self.from_consumer.clone().unwrap_or_else(never);
+        let full = never();
+        let answers = self.answers.clone();
+        let mut next_snapshot = Instant::now();
+        while !self.drained {
+            // Without room the batches stay in their channel, and the consumer's thread notices.
+            let records = if self.processor.wants_records() {
+                &from_consumer
+            } else {
+                &full
+            };
+            select! {
+                recv(records) -> told => match told {
+                    Ok(told) => self.on_consumer(told)?,
+                    Err(_) => return Err(ConsumeError::Failed("the consumer's thread ended by itself".to_owned())),
+                },
+                recv(answers) -> answer => if let Ok(answer) = answer { self.on_answer(answer)?; },
+                default(TICK) => {}
+            }
+            while let Ok(answer) = answers.try_recv() {
+                self.on_answer(answer)?;
+            }
+            self.take_deliveries()?;
+            self.handle(Event::Tick)?;
+            self.check_end(control)?;
+            if Instant::now() >= next_snapshot {
+                next_snapshot = Instant::now() + SNAPSHOT_INTERVAL;
+                self.renew_snapshot(control);
+            }
+        }
+        self.renew_snapshot(control);
+        Ok(())
+    }
+
+    fn on_consumer(&mut self, told: FromConsumer) -> Result<(), ConsumeError> {
+        match told {
+            FromConsumer::Records(batch) => self.handle(Event::Records(batch)),
+            FromConsumer::Assigned(partitions) => {
+                self.partitions += partitions.len();
+                self.handle(Event::Assigned(partitions))
+            }
+            FromConsumer::Revoked(partitions) => {
+                self.partitions = self.partitions.saturating_sub(partitions.len());
+                self.handle(Event::Revoked(partitions))
+            }
+            FromConsumer::Lost(partitions) => self.handle(Event::Lost(partitions)),
+            FromConsumer::Stopped => {
+                self.stopping_since.get_or_insert_with(Instant::now);
+                self.handle(Event::Drain)
+            }
+            FromConsumer::Failed(failure) => Err(ConsumeError::Failed(failure)),
+        }
+    }
+
+    fn on_answer(&mut self, answer: Answer) -> Result<(), ConsumeError> {
+        match answer {
+            Answer::Event(event) => self.handle(event),
+            Answer::Landed(Ok((writer, write))) => {
+                self.writers.is_free_again(writer);
+                self.note_latency(&write);
+                self.handle(Event::Written(write))
+            }
+            Answer::Landed(Err(failure)) | Answer::Failed(failure) => Err(ConsumeError::Failed(failure)),
+            Answer::EndReached => {
+                self.stop();
+                Ok(())
+            }
+        }
+    }
+
+    /// The processor takes an event, and what it wants is set going.
+    fn handle(&mut self, event: Event) -> Result<(), ConsumeError> {
+        let now_ms = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let mut effects = std::mem::take(&mut self.effects);
+        self.processor.handle(event, now_ms, &mut effects);
+        for effect in effects.drain(..) {
+            self.carry_out(effect)?;
+        }
+        self.effects = effects;
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Result<(), ConsumeError> {
+        match effect {
+            Effect::Write(write) => self.writers.send(write),
+            Effect::SendDeadLetter(letter) => {
+                events::dead_letter(letter.partition, letter.offset, letter.reason, &letter.detail);
+                self.dead_letters.send(*letter)?;
+            }
+            Effect::FindStarts(partitions) => self.find_starts(partitions),
+            Effect::OpenLedger(entry) => self.open_ledger(entry),
+            Effect::AdvanceLedger(positions) => self.advance_ledger(positions),
+            Effect::Start { partition, offset } => self.tell(ToConsumer::Start { partition, offset }),
+            Effect::Commit(positions) => self.commit(positions),
+            Effect::Release(partitions) => self.tell(ToConsumer::Release(partitions)),
+            Effect::HoleAccepted { source, detail } => self.record_hole(source, detail),
+            Effect::Refuse(refusal) => return Err(ConsumeError::Failed(refusal.to_string())),
+            Effect::Drained => self.drained = true,
+        }
+        Ok(())
+    }
+
+    fn tell(&self, command: ToConsumer) {
+        // A thread that ended said so on its own channel.
+        let _ = self.to_consumer.send(command);
+    }
+
+    fn find_starts(&self, partitions: Vec<i32>) {
+        let Some(group) = self.group.clone() else { return };
+        let (store, health, answer) = (self.store.clone(), self.health.clone(), self.answer.clone());
+        let topic: Arc<str> = self.settings.processor.topic.clone();
+        self.runtime.spawn(async move {
+            let asked = tokio::task::spawn_blocking(move || ask_brokers(&group, &partitions)).await;
+            let (topic_id, facts) = match asked {
+                Ok(Ok(asked)) => asked,
+                Ok(Err(error)) => return drop(answer.send(Answer::Failed(error.to_string()))),
+                Err(_) => return, // the process ends
+            };
+            let source = |partition| Source {
+                topic: topic.clone(),
+                topic_id,
+                partition,
+            };
+            let sources: Vec<Source> = facts.iter().map(|facts| source(facts.partition)).collect();
+            let event = match until_done(&health, || store.load_ledger(&sources)).await {
+                Err(error) => Answer::Failed(error.to_string()),
+                Ok(rows) => {
+                    let facts = facts.iter().zip(rows).map(|(facts, ledger)| StartFacts {
+                        partition: facts.partition,
+                        topic_id,
+                        committed: facts.committed,
+                        low: facts.low,
+                        high: facts.high,
+                        ledger,
+                    });
+                    Answer::Event(Event::StartsFound(facts.collect()))
+                }
+            };
+            let _ = answer.send(event);
+        });
+    }
+
+    fn open_ledger(&self, entry: LedgerEntry) {
+        let (store, health, answer) = (self.store.clone(), self.health.clone(), self.answer.clone());
+        self.runtime.spawn(async move {
+            let opened = until_done(&health, || store.open_ledger(&entry)).await;
+            let _ = answer.send(match opened {
+                Ok(entry) => Answer::Event(Event::LedgerOpened(entry)),
+                Err(error) => Answer::Failed(error.to_string()),
+            });
+        });
+    }
+
+    fn record_hole(&self, source: Source, detail: String) {
+        events::hole_accepted(&detail);
+        let (store, health, answer) = (self.store.clone(), self.health.clone(), self.answer.clone());
+        self.runtime.spawn(async move {
+            if let Err(error) = until_done(&health, || store.record_hole(&source, &detail)).await {
+                let _ = answer.send(Answer::Failed(error.to_string()));
+            }
+        });
+    }
+
+    fn advance_ledger(&self, positions: Vec<(Source, i64)>) {
+        let (store, health, answer) = (self.store.clone(), self.health.clone(), self.answer.clone());
+        self.runtime.spawn(async move {
+            let advanced = until_done(&health, || store.advance_ledger(&positions)).await;
+            let _ = answer.send(match advanced {
+                Ok(()) => Answer::Event(Event::LedgerAdvanced),
+                Err(error) => Answer::Failed(error.to_string()),
+            });
+        });
+    }
+
+    fn commit(&self, positions: Vec<(i32, i64)>) {
+        let Some(group) = self.group.clone() else { return };
+        let answer = self.answer.clone();
+        self.runtime
+            .spawn_blocking(move || drop(answer.send(Answer::Event(Event::Committed(group.commit(&positions))))));
+    }
+
+    fn take_deliveries(&mut self) -> Result<(), ConsumeError> {
+        for delivery in self.dead_letters.deliveries()? {
+            match delivery {
+                Delivery::Acknowledged { partition, offset } => {
+                    self.handle(Event::DeadLettered { partition, offset })?
+                }
+                Delivery::Failed(failure) => return Err(ConsumeError::Failed(failure)),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_end(&mut self, control: &ConsumeControl) -> Result<(), ConsumeError> {
+        let elapsed = self
+            .settings
+            .duration
+            .is_some_and(|duration| self.began.elapsed() >= duration);
+        if elapsed || control.stop.load(Ordering::Relaxed) {
+            self.stop();
+        }
+        match self.stopping_since {
+            Some(since) if since.elapsed() > self.settings.drain_timeout && !self.drained => {
+                Err(ConsumeError::Failed(format!(
+                    "{} readings could not be stored and committed within {} s: they are processed again by whoever \
+                     takes their partitions next, nothing is lost",
+                    self.processor.pending_readings(),
+                    self.settings.drain_timeout.as_secs()
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.stopping_since.is_none() {
+            self.stopping_since = Some(Instant::now());
+            self.tell(ToConsumer::Stop);
+        }
+    }
+
+    fn note_latency(&mut self, write: &SensorWrite) {
+        let now_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis());
+        let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+        for row in &write.rows {
+            let latency_ms = now_ms.saturating_sub(row.time.0).max(0).unsigned_abs();
+            self.recent_latency_ms.saturating_record(latency_ms);
+        }
+    }
+
+    fn renew_snapshot(&mut self, control: &ConsumeControl) {
+        let latency_p99_ms =
+            (!self.recent_latency_ms.is_empty()).then(|| self.recent_latency_ms.value_at_quantile(0.99));
+        // Both have the same bounds.
+        let _ = self.latency_ms.add(&self.recent_latency_ms);
+        self.recent_latency_ms.reset();
+        *control.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = ConsumeSnapshot {
+            counters: self.processor.counters(),
+            lag: self.gauges.lag(self.processor.committed()),
+            writes_in_flight: self.processor.writes_in_flight(),
+            pending_readings: self.processor.pending_readings(),
+            partitions: self.partitions,
+            paused: self.gauges.is_paused(),
+            store_failing: self.health.is_failing(),
+            latency_p99_ms,
+        };
+    }
+
+    /// Leaves the group. Also after a failure: the others get the partitions at once.
+    fn close(&mut self) {
+        self.tell(ToConsumer::Close);
+        // The thread may be waiting for room in this channel; without it, it ends.
+        self.from_consumer = None;
+        self.answers = never();
+        self.group = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+type BrokerFacts = (crate::model::TopicId, Vec<crate::kafka::PartitionFacts>);
+
+/// Brokers that restart are waited for; an answer that says no is passed on once the wait is over.
+fn ask_brokers(group: &Group, partitions: &[i32]) -> Result<BrokerFacts, KafkaError> {
+    let deadline = Instant::now() + START_TIMEOUT;
+    loop {
+        match group.topic_id().and_then(|id| Ok((id, group.facts(partitions)?))) {
+            Ok(facts) => return Ok(facts),
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(error) => {
+                events::start_delayed(&error.to_string());
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        }
+    }
+}
+
+/// Watches, on a thread of its own, until the group has committed all ends as they are now, whoever owns the partitions.
+fn watch_end(group: Group, partitions: Vec<i32>, answer: Sender<Answer>) -> Result<JoinHandle<()>, ConsumeError> {
+    let mut waiting = Vec::new();
+    for partition in partitions {
+        let (low, high) = group.bounds(partition)?;
+        if high > low {
+            waiting.push((partition, high));
+        }
+    }
+    let watch = move || loop {
+        let open: Vec<i32> = waiting.iter().map(|(partition, _)| *partition).collect();
+        match group.committed(&open) {
+            Ok(committed) => waiting.retain(|(partition, end)| committed.get(partition).is_none_or(|to| to < end)),
+            Err(error) => events::start_delayed(&error.to_string()),
+        }
+        if waiting.is_empty() {
+            let _ = answer.send(Answer::EndReached);
+            return;
+        }
+        // Ends with the run: the answers' receiver is gone then, and so is the reason to look.
+        std::thread::sleep(END_CHECK_INTERVAL);
+        if answer.send(Answer::Event(Event::Tick)).is_err() {
+            return;
+        }
+    };
+    std::thread::Builder::new()
+        .name("until-end".to_owned())
+        .spawn(watch)
+        .map_err(ConsumeError::Thread)
+}

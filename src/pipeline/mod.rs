@@ -1,0 +1,8 @@
+//! Joins the rooms into running pipelines. Whoever may start one may come in: the commands and the tests.
+
+pub mod consume;
+mod decode;
+pub mod pacer;
+pub mod produce;
+mod retry;
+mod writers;

@@ -1,0 +1,75 @@
+//! Tries store operations again for as long as it takes.
+
+use std::future::Future;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::store::StoreError;
+use crate::telemetry::events;
+
+/// First and longest pause between two tries.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Whether the store takes requests, as seen by all who send them: told to a person once a change, not once a failure.
+#[derive(Default, Debug)]
+pub struct StoreHealth {
+    failing_since: Mutex<Option<Instant>>,
+}
+
+impl StoreHealth {
+    pub fn is_failing(&self) -> bool {
+        self.failing_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+    }
+
+    fn failed(&self, error: &StoreError) {
+        let mut since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        if since.is_none() {
+            *since = Some(Instant::now());
+            events::store_unavailable(error);
+        }
+    }
+
+    /// A request that was sent at `sent` was answered: earlier ones say nothing about an outage that began after them.
+    fn succeeded(&self, sent: Instant) {
+        let mut since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(began) = *since
+            && sent > began
+        {
+            *since = None;
+            events::store_recovered(began.elapsed());
+        }
+    }
+}
+
+/// Calls `operation` until it succeeds or fails for good: exponential backoff with jitter, unbounded. The caller stops it
+/// by dropping the future.
+pub async fn until_done<T, F>(health: &StoreHealth, mut operation: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut pause = BACKOFF.0;
+    loop {
+        let sent = Instant::now();
+        match operation().await {
+            Ok(value) => {
+                health.succeeded(sent);
+                return Ok(value);
+            }
+            Err(error) if error.is_transient() => health.failed(&error),
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(pause.mul_f64(jitter())).await;
+        pause = (pause * 2).min(BACKOFF.1);
+    }
+}
+
+/// Half of the pause to all of it: writers that failed together do not come back together. The standard library's keys of
+/// its hash maps are as random as this needs.
+fn jitter() -> f64 {
+    let random = RandomState::new().build_hasher().finish();
+    0.5 + 0.5 * f64::from(u32::try_from(random >> 32).unwrap_or(0)) / f64::from(u32::MAX)
+}

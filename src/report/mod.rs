@@ -1,0 +1,25 @@
+//! What a person or a program sees on standard output: tables, plots, JSON, CSV and numbers as text.
+//!
+//! The only room that writes there. Everything goes through [`Out`], whose writes return their error, so that a reader
+//! that went away (`| head`) ends a command quietly. It knows the model's words and nothing of stores, brokers or flags.
+
+mod csv;
+mod format;
+mod json;
+mod number;
+mod out;
+pub mod plot;
+mod readings;
+mod sensors;
+mod sparkline;
+mod summary;
+mod table;
+
+pub use format::Format;
+pub use number::{bytes, duration, grouped, rate, short, value};
+pub use out::{Captured, Out, Tint, is_broken_pipe, printable};
+pub use readings::{ReadingLine, Readings};
+pub use sensors::Sensors;
+pub use sparkline::sparkline;
+pub use summary::summary;
+pub use table::{Align, Column, Table};

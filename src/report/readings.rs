@@ -1,0 +1,190 @@
+//! Readings in any format. For programs the schema is fixed:
+//!
+//! - json, jsonl: `{"sensor_id","time","time_ms","kind","value"}`: a UUID, RFC 3339 UTC with milliseconds, the same time
+//!   as a whole number of milliseconds since 1970, text, a number.
+//! - csv: the same names as header.
+
+use std::io;
+
+use serde::Serialize;
+
+use super::csv;
+use super::format::Format;
+use super::json::{self, JsonRows};
+use super::number::value;
+use super::out::Out;
+use super::table::{Column, Table};
+use crate::model::{Kind, SensorId, TimeMs};
+
+const NAMES: [&str; 5] = ["sensor_id", "time", "time_ms", "kind", "value"];
+const OF_ONE: [Column; 3] = [Column::left("time"), Column::left("kind"), Column::right("value")];
+const OF_MANY: [Column; 4] = [
+    Column::left("sensor"),
+    Column::left("time"),
+    Column::left("kind"),
+    Column::right("value"),
+];
+
+pub struct ReadingLine<'a> {
+    pub sensor: SensorId,
+    /// Stands for the sensor in a table.
+    pub label: Option<&'a str>,
+    pub time: TimeMs,
+    pub kind: &'a Kind,
+    pub value: f64,
+}
+
+#[derive(Serialize)]
+struct JsonReading<'a> {
+    #[serde(serialize_with = "json::sensor")]
+    sensor_id: SensorId,
+    #[serde(serialize_with = "json::time")]
+    time: TimeMs,
+    time_ms: i64,
+    kind: &'a str,
+    value: f64,
+}
+
+/// Prints readings one by one in constant memory.
+pub struct Readings {
+    rows: Rows,
+    has_sensor_column: bool,
+}
+
+enum Rows {
+    Table(Table),
+    Json(JsonRows),
+    Csv,
+}
+
+impl Readings {
+    /// A table of one sensor has no column for it.
+    pub fn of_one_sensor(out: &mut Out, format: Format) -> io::Result<Readings> {
+        Readings::begin(out, format, false)
+    }
+
+    pub fn of_many_sensors(out: &mut Out, format: Format) -> io::Result<Readings> {
+        Readings::begin(out, format, true)
+    }
+
+    fn begin(out: &mut Out, format: Format, has_sensor_column: bool) -> io::Result<Readings> {
+        let rows = match format {
+            Format::Table => Rows::Table(Table::new(if has_sensor_column { &OF_MANY } else { &OF_ONE })),
+            Format::Json => Rows::Json(JsonRows::array()),
+            Format::Jsonl => Rows::Json(JsonRows::lines()),
+            Format::Csv => {
+                csv::write_line(out, NAMES)?;
+                Rows::Csv
+            }
+        };
+        Ok(Readings {
+            rows,
+            has_sensor_column,
+        })
+    }
+
+    pub fn row(&mut self, out: &mut Out, reading: &ReadingLine<'_>) -> io::Result<()> {
+        match &mut self.rows {
+            Rows::Table(table) => {
+                let mut cells = vec![reading.time.to_string(), reading.kind.to_string(), value(reading.value)];
+                if self.has_sensor_column {
+                    cells.insert(
+                        0,
+                        reading.label.map_or_else(|| reading.sensor.to_string(), str::to_owned),
+                    );
+                }
+                table.row(out, cells)
+            }
+            Rows::Json(rows) => {
+                let reading = JsonReading {
+                    sensor_id: reading.sensor,
+                    time: reading.time,
+                    time_ms: reading.time.0,
+                    kind: reading.kind.as_str(),
+                    value: reading.value,
+                };
+                rows.row(out, &reading)
+            }
+            Rows::Csv => {
+                let (sensor, time) = (reading.sensor.to_string(), reading.time.to_string());
+                let (time_ms, value) = (reading.time.0.to_string(), value(reading.value));
+                csv::write_line(out, [sensor.as_str(), &time, &time_ms, reading.kind.as_str(), &value])
+            }
+        }
+    }
+
+    pub fn finish(self, out: &mut Out) -> io::Result<()> {
+        match self.rows {
+            Rows::Table(table) => table.finish(out),
+            Rows::Json(rows) => rows.finish(out),
+            Rows::Csv => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(format: Format, of_many: bool, count: i64) -> String {
+        let (mut out, captured) = Out::captured(None);
+        let mut readings = Readings::begin(&mut out, format, of_many).unwrap();
+        let sensor = SensorId::from_text("6f1c2d3e-0000-4000-8000-00000000abcd").0;
+        let kind = Kind::new("odd, \"kind\"");
+        for number in 0..count {
+            let time = TimeMs(1_732_000_000_123 + number);
+            let line = ReadingLine {
+                sensor,
+                label: Some("attic"),
+                time,
+                kind: &kind,
+                value: 23.4567 + number as f64,
+            };
+            readings.row(&mut out, &line).unwrap();
+        }
+        readings.finish(&mut out).unwrap();
+        captured.data()
+    }
+
+    #[test]
+    fn a_json_line_has_the_documented_schema() {
+        let expected = "{\"sensor_id\":\"6f1c2d3e-0000-4000-8000-00000000abcd\",\"time\":\"2024-11-19T07:06:40.123Z\",\
+                        \"time_ms\":1732000000123,\"kind\":\"odd, \\\"kind\\\"\",\"value\":23.4567}\n";
+        assert_eq!(printed(Format::Jsonl, false, 1), expected);
+        assert_eq!(printed(Format::Jsonl, false, 0), "");
+    }
+
+    #[test]
+    fn json_is_one_array_of_the_same_objects() {
+        for count in [0, 1, 3] {
+            let array: Vec<serde_json::Value> = serde_json::from_str(&printed(Format::Json, true, count)).unwrap();
+            let lines = printed(Format::Jsonl, true, count);
+            let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!((array.len() as i64, array), (count, lines));
+        }
+    }
+
+    #[test]
+    fn csv_has_the_names_of_the_json_as_header() {
+        let expected = "sensor_id,time,time_ms,kind,value\n6f1c2d3e-0000-4000-8000-00000000abcd,\
+                        2024-11-19T07:06:40.123Z,1732000000123,\"odd, \"\"kind\"\"\",23.4567\n";
+        assert_eq!(printed(Format::Csv, false, 1), expected);
+        assert_eq!(printed(Format::Csv, false, 0), "sensor_id,time,time_ms,kind,value\n");
+    }
+
+    #[test]
+    fn a_table_names_the_sensor_only_among_many() {
+        let of_one = "\
+time                      kind           value
+────────────────────────  ───────────  ───────
+2024-11-19T07:06:40.123Z  odd, \"kind\"  23.4567
+";
+        assert_eq!(printed(Format::Table, false, 1), of_one);
+        let of_many = "\
+sensor  time                      kind           value
+──────  ────────────────────────  ───────────  ───────
+attic   2024-11-19T07:06:40.123Z  odd, \"kind\"  23.4567
+";
+        assert_eq!(printed(Format::Table, true, 1), of_many);
+    }
+}

@@ -1,0 +1,86 @@
+//! The store that the settings name: the only one the rest of the program sees.
+
+use futures::stream::BoxStream;
+
+use super::cassandra::CassandraStore;
+use super::sqlite::SqliteStore;
+use super::{Store, StoreError, StoreSettings, StoreUrl};
+use crate::model::{LedgerEntry, ReadingsQuery, SensorId, SensorRow, SensorWrite, Source, StoredReading};
+
+/// One of the stores. Not generic: the choice is made once, when the program starts.
+pub enum AnyStore {
+    Cassandra(Box<CassandraStore>),
+    Sqlite(SqliteStore),
+}
+
+impl AnyStore {
+    /// Connects and checks that the tables are as needed; says to run init-schema where they are missing.
+    /// Gives up after the settings' connect timeout.
+    pub async fn open(settings: &StoreSettings) -> Result<AnyStore, StoreError> {
+        match &settings.url {
+            StoreUrl::Cassandra { hosts, keyspace } => {
+                let store = CassandraStore::open(settings, hosts, keyspace).await?;
+                Ok(AnyStore::Cassandra(Box::new(store)))
+            }
+            StoreUrl::Sqlite { path } => Ok(AnyStore::Sqlite(SqliteStore::open(settings, path).await?)),
+        }
+    }
+}
+
+impl Store for AnyStore {
+    async fn write(&self, write: &SensorWrite) -> Result<(), StoreError> {
+        match self {
+            AnyStore::Cassandra(store) => store.write(write).await,
+            AnyStore::Sqlite(store) => store.write(write).await,
+        }
+    }
+
+    async fn load_ledger(&self, sources: &[Source]) -> Result<Vec<Option<LedgerEntry>>, StoreError> {
+        match self {
+            AnyStore::Cassandra(store) => store.load_ledger(sources).await,
+            AnyStore::Sqlite(store) => store.load_ledger(sources).await,
+        }
+    }
+
+    async fn open_ledger(&self, entry: &LedgerEntry) -> Result<LedgerEntry, StoreError> {
+        match self {
+            AnyStore::Cassandra(store) => store.open_ledger(entry).await,
+            AnyStore::Sqlite(store) => store.open_ledger(entry).await,
+        }
+    }
+
+    async fn advance_ledger(&self, acked_to: &[(Source, i64)]) -> Result<(), StoreError> {
+        match self {
+            AnyStore::Cassandra(store) => store.advance_ledger(acked_to).await,
+            AnyStore::Sqlite(store) => store.advance_ledger(acked_to).await,
+        }
+    }
+
+    async fn record_hole(&self, source: &Source, hole: &str) -> Result<(), StoreError> {
+        match self {
+            AnyStore::Cassandra(store) => store.record_hole(source, hole).await,
+            AnyStore::Sqlite(store) => store.record_hole(source, hole).await,
+        }
+    }
+
+    async fn sensor(&self, sensor: SensorId) -> Result<Option<SensorRow>, StoreError> {
+        match self {
+            AnyStore::Cassandra(store) => store.sensor(sensor).await,
+            AnyStore::Sqlite(store) => store.sensor(sensor).await,
+        }
+    }
+
+    fn sensors(&self) -> BoxStream<'_, Result<SensorRow, StoreError>> {
+        match self {
+            AnyStore::Cassandra(store) => store.sensors(),
+            AnyStore::Sqlite(store) => store.sensors(),
+        }
+    }
+
+    fn readings(&self, query: ReadingsQuery) -> BoxStream<'_, Result<StoredReading, StoreError>> {
+        match self {
+            AnyStore::Cassandra(store) => store.readings(query),
+            AnyStore::Sqlite(store) => store.readings(query),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The way to a cluster: bounded in time, and every failure one line that says what to do.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use scylla::client::PoolSize;
+use scylla::client::execution_profile::ExecutionProfile;
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use scylla::policies::retry::FallthroughRetryPolicy;
+use scylla::statement::{Consistency as DriverConsistency, SerialConsistency};
+
+use super::error::Cause;
+use crate::store::settings::Consistency;
+use crate::store::{StoreError, StoreSettings};
+
+/// Where a session goes to, for errors: `cassandra host:port,host:port`.
+pub(super) fn place(hosts: &[String]) -> String {
+    format!("cassandra {}", hosts.join(","))
+}
+
+pub(super) fn driver_consistency(consistency: Consistency) -> DriverConsistency {
+    match consistency {
+        Consistency::LocalQuorum => DriverConsistency::LocalQuorum,
+        Consistency::Quorum => DriverConsistency::Quorum,
+        Consistency::All => DriverConsistency::All,
+    }
+}
+
+/// Of compare-and-set: over as many data centres as plain reads and writes.
+pub(super) fn serial_consistency(consistency: Consistency) -> SerialConsistency {
+    match consistency {
+        Consistency::LocalQuorum => SerialConsistency::LocalSerial,
+        Consistency::Quorum | Consistency::All => SerialConsistency::Serial,
+    }
+}
+
+/// Connects without choosing a keyspace: one that is missing is found, and named, by whoever looks for it.
+///
+/// No retries and no speculation in the driver: the pipeline has one retry loop, which knows how long to go on and logs
+/// it once. Compression is off and there is one connection a node: more of either was measured to gain nothing.
+pub(super) async fn connect(
+    settings: &StoreSettings,
+    hosts: &[String],
+    keyspace: &str,
+    request_timeout: Duration,
+) -> Result<Session, StoreError> {
+    let place = place(hosts);
+    let profile = ExecutionProfile::builder()
+        .consistency(driver_consistency(settings.consistency))
+        .serial_consistency(Some(serial_consistency(settings.consistency)))
+        .request_timeout(Some(request_timeout))
+        .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
+        .speculative_execution_policy(None)
+        .build();
+    let mut builder = SessionBuilder::new()
+        .known_nodes(hosts)
+        .default_execution_profile_handle(profile.into_handle())
+        .connection_timeout(settings.connect_timeout)
+        .hostname_resolution_timeout(Some(settings.connect_timeout))
+        .pool_size(PoolSize::PerShard(std::num::NonZeroUsize::MIN))
+        .compression(None)
+        .write_coalescing(true)
+        // Other keyspaces of the cluster are none of our business, and there may be many.
+        .keyspaces_to_fetch([keyspace]);
+    if let Some(data_centre) = &settings.data_centre {
+        builder = builder.prefer_datacenter(data_centre.clone());
+    }
+    match (&settings.username, &settings.password) {
+        (Some(username), Some(password)) => builder = builder.user(username, password.expose()),
+        (None, None) => {}
+        (Some(_), None) => {
+            return Err(Cause::permanent("a user is set without a password").into_error(&place, "connect"));
+        }
+        (None, Some(_)) => {
+            return Err(Cause::permanent("a password is set without a user").into_error(&place, "connect"));
+        }
+    }
+    let session = match tokio::time::timeout(settings.connect_timeout, builder.build()).await {
+        Ok(session) => session.map_err(|error| Cause::from(error).into_error(&place, "connect"))?,
+        Err(_) => {
+            let waited = settings.connect_timeout.as_millis();
+            return Err(Cause::transient(format!("no answer within {waited} ms")).into_error(&place, "connect"));
+        }
+    };
+    check_data_centre(&session, settings, &place)?;
+    Ok(session)
+}
+
+/// Quorums of different data centres do not overlap: a row written in one may be missing in a read of the other.
+fn check_data_centre(session: &Session, settings: &StoreSettings, place: &str) -> Result<(), StoreError> {
+    let known = data_centres(session);
+    let names = || known.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let why = match &settings.data_centre {
+        Some(wanted) if !known.contains(wanted) => {
+            format!("the cluster has no data centre {wanted:?}, it has {}", names())
+        }
+        None if known.len() > 1 && settings.consistency == Consistency::LocalQuorum => format!(
+            "the cluster has data centres {} and LOCAL_QUORUM means one: set the store's data centre, or QUORUM",
+            names()
+        ),
+        _ => return Ok(()),
+    };
+    Err(Cause::permanent(why).into_error(place, "connect"))
+}
+
+fn data_centres(session: &Session) -> BTreeSet<String> {
+    let cluster = session.get_cluster_state();
+    cluster
+        .get_nodes_info()
+        .iter()
+        .filter_map(|node| node.datacenter.clone())
+        .collect()
+}

@@ -1,0 +1,137 @@
+//! The store in Apache Cassandra. Nobody outside `store` comes in here.
+//!
+//! What makes every write safe to repeat, to delay and to reorder is its write timestamp, which never comes from a clock
+//! of ours: a reading carries its record's Kafka timestamp, a field of the directory the event time (or day) that it
+//! speaks of, the ledger the offset. Cassandra keeps the cell with the larger one, so all orders end in the same row.
+
+mod connect;
+mod directory;
+mod error;
+mod ledger;
+mod readings;
+pub(super) mod schema;
+mod shape;
+mod statements;
+
+use futures::stream::BoxStream;
+use scylla::client::session::Session;
+use scylla::value::{CqlDate, CqlTimestamp};
+
+use self::error::Cause;
+use self::statements::Statements;
+use super::{Store, StoreError, StoreSettings};
+use crate::model::{Day, LedgerEntry, ReadingsQuery, SensorId, SensorRow, SensorWrite, Source, StoredReading, TimeMs};
+
+/// A connected session with everything prepared.
+pub struct CassandraStore {
+    session: Session,
+    statements: Statements,
+    keyspace: String,
+    /// For errors: `cassandra host:port,…`.
+    place: String,
+    /// Of reads that see every finished compare-and-set.
+    serial: scylla::statement::SerialConsistency,
+}
+
+impl CassandraStore {
+    /// Connects, compares the tables with what this program needs, and prepares the statements.
+    pub(super) async fn open(
+        settings: &StoreSettings,
+        hosts: &[String],
+        keyspace: &str,
+    ) -> Result<CassandraStore, StoreError> {
+        let session = connect::connect(settings, hosts, keyspace, settings.request_timeout).await?;
+        let place = connect::place(hosts);
+        shape::check(&session, keyspace, &place).await?;
+        let statements = Statements::prepare(&session, keyspace)
+            .await
+            .map_err(|error| Cause::from(error).into_error(&place, format!("prepare statements in {keyspace}")))?;
+        Ok(CassandraStore {
+            session,
+            statements,
+            keyspace: keyspace.to_owned(),
+            place,
+            serial: connect::serial_consistency(settings.consistency),
+        })
+    }
+
+    /// Turns a failed request on a table into the caller's error.
+    fn error(&self, attempted: &str, table: &str, cause: impl Into<Cause>) -> StoreError {
+        cause
+            .into()
+            .into_error(&self.place, format!("{attempted} {}.{table}", self.keyspace))
+    }
+}
+
+impl Store for CassandraStore {
+    async fn write(&self, write: &SensorWrite) -> Result<(), StoreError> {
+        match &write.sighting {
+            None => self.write_readings(write).await,
+            // Two partitions, so two requests; neither needs the other to be there first.
+            Some(sighting) => {
+                let (readings, sighting) =
+                    futures::future::join(self.write_readings(write), self.merge_sighting(write.sensor, sighting))
+                        .await;
+                readings.and(sighting)
+            }
+        }
+    }
+
+    async fn load_ledger(&self, sources: &[Source]) -> Result<Vec<Option<LedgerEntry>>, StoreError> {
+        futures::future::try_join_all(sources.iter().map(|source| self.load_source(source))).await
+    }
+
+    async fn open_ledger(&self, entry: &LedgerEntry) -> Result<LedgerEntry, StoreError> {
+        self.open_source(entry).await
+    }
+
+    async fn advance_ledger(&self, acked_to: &[(Source, i64)]) -> Result<(), StoreError> {
+        let raises = acked_to
+            .iter()
+            .map(|(source, offset)| self.advance_source(source, *offset));
+        futures::future::try_join_all(raises).await.map(|_| ())
+    }
+
+    async fn record_hole(&self, source: &Source, hole: &str) -> Result<(), StoreError> {
+        self.insert_hole(source, hole).await
+    }
+
+    async fn sensor(&self, sensor: SensorId) -> Result<Option<SensorRow>, StoreError> {
+        self.load_sensor(sensor).await
+    }
+
+    fn sensors(&self) -> BoxStream<'_, Result<SensorRow, StoreError>> {
+        self.stream_sensors()
+    }
+
+    fn readings(&self, query: ReadingsQuery) -> BoxStream<'_, Result<StoredReading, StoreError>> {
+        self.stream_readings(query)
+    }
+}
+
+/// A day as CQL's `date`: days since the epoch, which lies in the middle of the range.
+fn cql_date(day: Day) -> CqlDate {
+    CqlDate(day.0.cast_unsigned() ^ (1 << 31))
+}
+
+fn day_of(date: CqlDate) -> Day {
+    Day((date.0 ^ (1 << 31)).cast_signed())
+}
+
+fn cql_time(time: TimeMs) -> CqlTimestamp {
+    CqlTimestamp(time.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_map_to_cql_dates_and_back() {
+        assert_eq!(cql_date(Day(0)), CqlDate(1 << 31));
+        assert_eq!(cql_date(Day(-1)), CqlDate((1 << 31) - 1));
+        for day in [Day(i32::MIN), Day(-1), Day(0), Day(20_000), Day(i32::MAX)] {
+            assert_eq!(day_of(cql_date(day)), day);
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Making keyspace and tables in Cassandra: one process at a time, by a lock in the keyspace itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use scylla::client::session::Session;
+use scylla::value::Row;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::connect::{connect, place};
+use super::error::Cause;
+use super::shape;
+use crate::store::schema::migrations::{self, Migration, Placeholders, Recorded};
+use crate::store::schema::{Difference, SchemaReport};
+use crate::store::{SchemaSettings, StoreError, StoreSettings};
+
+/// For one statement: the server answers when all nodes agree on the new schema.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The lock of a process that died is gone after so long. Renewed before each migration.
+const LOCK_TTL_S: i32 = 30;
+
+/// How often a process that waits for the lock asks again.
+const LOCK_POLL: Duration = Duration::from_millis(250);
+
+/// Longer than a dead process can hold the lock.
+const LOCK_WAIT: Duration = Duration::from_secs(LOCK_TTL_S as u64 + 15);
+
+pub(in crate::store) async fn apply(
+    settings: &StoreSettings,
+    schema: &SchemaSettings,
+    hosts: &[String],
+    keyspace: &str,
+) -> Result<SchemaReport, StoreError> {
+    let session = connect(settings, hosts, keyspace, STATEMENT_TIMEOUT).await?;
+    let migrator = Migrator {
+        session,
+        keyspace: keyspace.to_owned(),
+        values: Placeholders::cassandra(keyspace, schema),
+        target: format!("{}/{keyspace}", place(hosts)),
+        owner: Uuid::new_v4(),
+    };
+    migrator.run(&migrations::CASSANDRA_BEGIN).await?;
+    migrator.lock().await?;
+    let report = migrator.migrate(schema).await;
+    migrator.unlock().await;
+    report
+}
+
+struct Migrator {
+    session: Session,
+    keyspace: String,
+    values: Placeholders,
+    /// For errors: `cassandra host:port/keyspace`.
+    target: String,
+    /// Whose the lock is.
+    owner: Uuid,
+}
+
+impl Migrator {
+    async fn migrate(&self, schema: &SchemaSettings) -> Result<SchemaReport, StoreError> {
+        let failed = |cause: Cause| cause.into_error(&self.target, "read the schema");
+        let recorded = self.recorded().await.map_err(failed)?;
+        migrations::check_recorded(migrations::CASSANDRA, &recorded, &self.target)?;
+        let mut report = SchemaReport::default();
+        let before = shape::differences(&self.session, &self.keyspace)
+            .await
+            .map_err(failed)?;
+        for migration in migrations::CASSANDRA {
+            let is_recorded = recorded.iter().any(|applied| applied.number == migration.number);
+            let is_gone = |table: &&str| before.contains(&Difference::missing_table(table));
+            if is_recorded && !migration.tables.iter().any(is_gone) {
+                report.present.push(migration.name.to_owned());
+                continue;
+            }
+            self.renew()
+                .await
+                .map_err(|cause| cause.into_error(&self.target, "keep the lock of the schema"))?;
+            self.run(migration).await?;
+            // A table of another shape was there before: nothing was applied to it, so nothing is recorded.
+            let after = shape::differences(&self.session, &self.keyspace)
+                .await
+                .map_err(failed)?;
+            let is_about = |difference: &Difference| {
+                let table = difference.place.split('.').next().unwrap_or_default();
+                migration.tables.contains(&table)
+            };
+            if !after.iter().any(is_about) {
+                self.record(migration)
+                    .await
+                    .map_err(|cause| cause.into_error(&self.target, format!("record migration {}", migration.name)))?;
+                info!(migration = migration.name, target = self.target, "migration applied");
+                report.applied.push(migration.name.to_owned());
+            }
+        }
+        report.differences = shape::differences(&self.session, &self.keyspace)
+            .await
+            .map_err(failed)?;
+        report.warnings = self.warnings(schema).await.map_err(failed)?;
+        for name in migrations::unknown(migrations::CASSANDRA, &recorded) {
+            report
+                .warnings
+                .push(format!("migration {name} is unknown here: a newer iotpipe applied it"));
+        }
+        Ok(report)
+    }
+
+    /// Runs the statements of a migration. One that fails for a moment is tried again: a schema that is just being changed
+    /// from elsewhere answers with errors of all kinds.
+    async fn run(&self, migration: &Migration) -> Result<(), StoreError> {
+        for statement in migration.statements(&self.values) {
+            let mut attempts_left = 3;
+            loop {
+                attempts_left -= 1;
+                let Err(error) = self.session.query_unpaged(statement.as_str(), ()).await else {
+                    break;
+                };
+                let error = Cause::from(error).into_error(&self.target, format!("apply migration {}", migration.name));
+                if attempts_left == 0 || !error.is_transient() {
+                    return Err(error);
+                }
+                warn!(%error, "trying the statement again");
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn recorded(&self) -> Result<Vec<Recorded>, Cause> {
+        let text = format!("SELECT number, name, checksum FROM {}.schema_migrations", self.keyspace);
+        let answer = self.session.query_unpaged(text, ()).await?.into_rows_result()?;
+        let mut recorded = Vec::new();
+        for row in answer.rows::<(i32, String, Uuid)>()? {
+            let (number, name, checksum) = row?;
+            recorded.push(Recorded { number, name, checksum });
+        }
+        recorded.sort_by_key(|applied| applied.number);
+        Ok(recorded)
+    }
+
+    async fn record(&self, migration: &Migration) -> Result<(), Cause> {
+        let text = format!(
+            "INSERT INTO {}.schema_migrations (number, name, checksum, applied_at) \
+             VALUES (?, ?, ?, toTimestamp(now()))",
+            self.keyspace
+        );
+        let values = (migration.number, migration.name, migration.checksum());
+        self.session.query_unpaged(text, values).await?;
+        Ok(())
+    }
+
+    /// Waits until nobody else changes the schema.
+    async fn lock(&self) -> Result<(), StoreError> {
+        let deadline = Instant::now() + LOCK_WAIT;
+        let mut is_first = true;
+        loop {
+            let blocked_by = match self.try_lock().await {
+                Ok(None) => return Ok(()),
+                Ok(Some(owner)) => format!("process {owner} is changing the schema"),
+                // Compare-and-set that timed out may have gone through: the next attempt tells.
+                Err(error) => match error.into_error(&self.target, "take the lock of the schema") {
+                    error if error.is_transient() => error.to_string(),
+                    error => return Err(error),
+                },
+            };
+            if Instant::now() >= deadline {
+                let waited = LOCK_WAIT.as_secs();
+                return Err(StoreError::Transient(format!(
+                    "{}: waited {waited} s: {blocked_by}",
+                    self.target
+                )));
+            }
+            if std::mem::take(&mut is_first) {
+                info!(reason = blocked_by, "waiting for the lock of the schema");
+            }
+            sleep(LOCK_POLL).await;
+        }
+    }
+
+    /// `None`: the lock is ours. Otherwise whose it is.
+    async fn try_lock(&self) -> Result<Option<Uuid>, Cause> {
+        let text = format!(
+            "INSERT INTO {}.schema_lock (name, owner) VALUES ('migrations', ?) IF NOT EXISTS USING TTL ?",
+            self.keyspace
+        );
+        let answer = self
+            .session
+            .query_unpaged(text, (self.owner, LOCK_TTL_S))
+            .await?
+            .into_rows_result()?;
+        // `[applied]`, and where that is false the row: its name and its owner.
+        let row: Row = answer.first_row()?;
+        let is_applied = row
+            .columns
+            .first()
+            .and_then(|value| value.as_ref()?.as_boolean())
+            .unwrap_or(false);
+        let owner = row.columns.iter().flatten().find_map(|value| value.as_uuid());
+        Ok(owner.filter(|owner| !is_applied && *owner != self.owner))
+    }
+
+    async fn renew(&self) -> Result<(), Cause> {
+        let text = format!(
+            "UPDATE {}.schema_lock USING TTL ? SET owner = ? WHERE name = 'migrations' IF owner = ?",
+            self.keyspace
+        );
+        self.session
+            .query_unpaged(text, (LOCK_TTL_S, self.owner, self.owner))
+            .await?;
+        Ok(())
+    }
+
+    /// What fails here is only a wait for the next one.
+    async fn unlock(&self) {
+        let text = format!(
+            "DELETE FROM {}.schema_lock WHERE name = 'migrations' IF owner = ?",
+            self.keyspace
+        );
+        if let Err(error) = self.session.query_unpaged(text, (self.owner,)).await {
+            warn!(%error, "the lock of the schema stays until it expires");
+        }
+    }
+
+    /// Options that are set otherwise than configured. They are the operator's to change: each costs work on the servers.
+    async fn warnings(&self, schema: &SchemaSettings) -> Result<Vec<String>, Cause> {
+        let mut warnings = Vec::new();
+        let text = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?";
+        let answer = self
+            .session
+            .query_unpaged(text, (&self.keyspace,))
+            .await?
+            .into_rows_result()?;
+        let (replication,) = answer.first_row::<(BTreeMap<String, String>,)>()?;
+        let text = "SELECT default_time_to_live, compaction FROM system_schema.tables \
+                    WHERE keyspace_name = ? AND table_name = 'sensor_readings'";
+        let answer = self
+            .session
+            .query_unpaged(text, (&self.keyspace,))
+            .await?
+            .into_rows_result()?;
+        let (ttl_s, compaction) = answer.first_row::<(i32, BTreeMap<String, String>)>()?;
+        let mut compare = |place: &str, is: String, should_be: String| {
+            if is != should_be {
+                warnings.push(Difference::new(place, is, should_be).to_string());
+            }
+        };
+        let wanted = schema.replication.options();
+        compare(
+            "keyspace.replication",
+            shown(&replication, None),
+            migrations::cql_map(&wanted),
+        );
+        let wanted_ttl_s = schema.readings_ttl_s.unwrap_or(0);
+        compare(
+            "sensor_readings.default_time_to_live",
+            ttl_s.to_string(),
+            wanted_ttl_s.to_string(),
+        );
+        let wanted = schema.readings_compaction.options();
+        compare(
+            "sensor_readings.compaction",
+            shown(&compaction, Some(&wanted)),
+            migrations::cql_map(&wanted),
+        );
+        Ok(warnings)
+    }
+}
+
+/// Options as they would be written: the class by its short name and, where `only` is given, without those that the server
+/// added as defaults.
+fn shown(options: &BTreeMap<String, String>, only: Option<&BTreeMap<String, String>>) -> String {
+    let is_asked = |name: &String| only.is_none_or(|only| only.contains_key(name));
+    let short = |(name, value): (&String, &String)| {
+        let value = if name == "class" {
+            value.rsplit('.').next().unwrap_or(value)
+        } else {
+            value
+        };
+        (name.clone(), value.to_owned())
+    };
+    migrations::cql_map(&options.iter().filter(|(name, _)| is_asked(name)).map(short).collect())
+}

@@ -1,0 +1,174 @@
+//! The real binary: exit codes, messages and the output of `iotpipe config`, in an empty environment and directory.
+
+use std::fs;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const CANARY: &str = "canary-5f2a9";
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Place {
+        Place(tempfile::tempdir().unwrap())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_iotpipe"));
+        command
+            .env_clear()
+            .current_dir(self.0.path())
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
+        let output: Output = self
+            .command(arguments)
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
+    /// Runs it for the one line on stderr that a usage error is.
+    fn usage_error(&self, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+        let (code, stdout, stderr) = self.run(arguments, environment);
+        assert_eq!(
+            (code, stdout.as_str(), stderr.lines().count()),
+            (Some(2), "", 1),
+            "{stderr}"
+        );
+        stderr.strip_prefix("iotpipe: ").expect(&stderr).trim_end().to_owned()
+    }
+}
+
+#[test]
+fn help_and_version_end_with_0_and_no_command_with_2() {
+    let place = Place::new();
+    let (code, stdout, _) = place.run(&["--help"], &[]);
+    assert!(code == Some(0) && stdout.contains("Usage: iotpipe") && stdout.contains("Examples:"));
+    let (code, stdout, _) = place.run(&["--version"], &[]);
+    assert_eq!(
+        (code, stdout.trim_end()),
+        (Some(0), concat!("iotpipe ", env!("CARGO_PKG_VERSION")))
+    );
+    let (code, stdout, stderr) = place.run(&[], &[]);
+    assert!(
+        code == Some(2) && stdout.is_empty() && stderr.contains("Usage: iotpipe"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn wrong_arguments_are_one_line_and_exit_2() {
+    let place = Place::new();
+    assert!(place.usage_error(&["config", "--colour"], &[]).contains("'--colour'"));
+    assert!(place.usage_error(&["confih"], &[]).contains("'confih'"));
+    assert!(
+        place
+            .usage_error(&["config", "--partitions", "many"], &[])
+            .starts_with("--partitions: \"many\" is no whole")
+    );
+    assert!(
+        place
+            .usage_error(&["config", "--config", "gone.toml"], &[])
+            .starts_with("--config: cannot read gone.toml: ")
+    );
+}
+
+#[test]
+fn a_wrong_environment_or_file_is_one_line_and_exit_2() {
+    let place = Place::new();
+    let contradicting = [("KAFKA_PARTITIONS", "6"), ("KAFKA_NUM_PARTITIONS", "7")];
+    assert!(
+        place
+            .usage_error(&["consume"], &contradicting)
+            .contains("contradict each other")
+    );
+    assert!(
+        place
+            .usage_error(&["consume"], &[("LOG_LEVEL", "loud")])
+            .starts_with("LOG_LEVEL: \"loud\" is not one of")
+    );
+    fs::write(place.0.path().join("iotpipe.toml"), "[kafka]\nborkers = \"x\"\n").unwrap();
+    let error = place.usage_error(&["consume"], &[]);
+    assert_eq!(
+        error,
+        "iotpipe.toml:2: unknown key kafka.borkers; did you mean kafka.brokers?"
+    );
+    fs::write(place.0.path().join("iotpipe.toml"), "[kafka\n").unwrap();
+    assert!(place.usage_error(&["consume"], &[]).starts_with("iotpipe.toml:1: "));
+}
+
+#[test]
+fn config_shows_every_value_with_its_origin_and_no_secret() {
+    let place = Place::new();
+    let file = format!("[kafka]\npartitions = 3\n[kafka.properties]\n\"ssl.key.password\" = \"{CANARY}\"\n");
+    fs::write(place.0.path().join("iotpipe.toml"), file).unwrap();
+    let environment = [
+        ("IOT_NUM_DEVICES", "50"),
+        ("IOTPIPE_KAFKA_PASSWORD", CANARY),
+        ("LOG_LEVEL", "trace"),
+    ];
+    let (code, json, stderr) = place.run(&["config", "--topic", "t", "--format", "json"], &environment);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let settings: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let find = |key: &str| {
+        let found = settings
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|it| it["key"] == key)
+            .expect(key);
+        (
+            found["value"].as_str().unwrap().to_owned(),
+            found["origin"].as_str().unwrap().to_owned(),
+        )
+    };
+    let pair = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
+    assert_eq!(find("kafka.topic"), pair("t", "flag --topic"));
+    assert_eq!(find("kafka.dlq_topic"), pair("t.dlq", "default"));
+    assert_eq!(find("produce.sensors"), pair("50", "env IOT_NUM_DEVICES"));
+    assert_eq!(find("kafka.partitions"), pair("3", "file iotpipe.toml:2"));
+    assert_eq!(find("kafka.password"), pair("***", "env IOTPIPE_KAFKA_PASSWORD"));
+    assert_eq!(
+        find("kafka.properties.ssl.key.password"),
+        pair("***", "file iotpipe.toml:4")
+    );
+
+    let (code, table, stderr) = place.run(&["config"], &environment);
+    assert!(code == Some(0) && table.contains("produce.sensors") && table.contains("env IOT_NUM_DEVICES"));
+    assert!(!(json + &table + &stderr).contains(CANARY));
+}
+
+#[test]
+fn an_unknown_variable_is_a_warning_and_the_log_file_is_made() {
+    let place = Place::new();
+    let environment = [("IOTPIPE_KAFKA_TOPICS", "x"), ("ENVIRONMENT", "production")];
+    let (code, _, stderr) = place.run(&["config"], &environment);
+    let warning =
+        "iotpipe: warning: IOTPIPE_KAFKA_TOPICS is no variable of iotpipe; did you mean IOTPIPE_KAFKA_TOPIC?\n";
+    assert_eq!((code, stderr.as_str()), (Some(0), warning));
+    assert!(place.0.path().join("iotpipe.log").exists());
+    let (code, _, stderr) = place.run(&["config"], &[("IOTPIPE_LOG_FILE", "no/such/directory")]);
+    assert!(
+        code == Some(1) && stderr.starts_with("iotpipe: cannot open the log file no/such/directory: "),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let place = Place::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = place.command(&["config"]).stdout(writer).output().unwrap();
+    assert_eq!(
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()),
+        (Some(0), "")
+    );
+}

@@ -1,0 +1,11 @@
+//! All integration tests, one binary: it links once, and the servers are started once.
+
+mod config;
+mod dlq;
+mod faults;
+mod imports;
+mod main_job;
+mod produce;
+mod query;
+mod servers;
+mod store_conformance;
