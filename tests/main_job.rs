@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 
 use crate::servers::Place;
@@ -114,6 +116,49 @@ fn two_consumers_that_come_and_go_lose_nothing() {
     assert!(wait(&mut second).success());
     let rows: usize = stored(&place).len();
     assert_eq!(rows, 60_000);
+}
+
+#[tokio::test]
+async fn records_that_were_deleted_unprocessed_are_refused_or_become_a_recorded_hole() {
+    let place = Place::new("hole");
+    place.ok(&["init-schema"]);
+    let produce = |seed: &str| place.ok(&["produce", "--count", "1200", "--rate", "0", "--seed", seed]);
+    produce("1");
+    place.ok(&["consume", "--until-end"]);
+    produce("2");
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", &place.kafka)
+        .create()
+        .expect("a client");
+    let mut all = TopicPartitionList::new();
+    all.add_partition_range(&place.topic, 0, 11);
+    all.set_all_offsets(Offset::End).expect("offsets");
+    admin.delete_records(&all, &AdminOptions::new()).await.expect("deleted");
+    produce("3");
+
+    let (code, _, stderr) = place.run(&["consume", "--until-end"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("iotpipe: ")).collect();
+    assert!(errors.len() == 1 && errors[0].contains("deleted"), "{stderr}");
+    assert!(errors[0].contains("--on-data-loss continue"), "{stderr}");
+
+    place.ok(&["consume", "--until-end", "--on-data-loss", "continue"]);
+    assert_eq!(
+        stored(&place).len(),
+        2_400,
+        "the first and the third, and nothing of the second"
+    );
+    let session = scylla::client::session_builder::SessionBuilder::new()
+        .known_node(&place.cassandra)
+        .build()
+        .await
+        .expect("Cassandra answers");
+    let holes = format!("SELECT hole FROM {}.source_holes", place.keyspace);
+    let holes = session.query_unpaged(holes, ()).await.expect("asked");
+    assert!(
+        holes.into_rows_result().expect("rows").rows_num() > 0,
+        "the holes are kept"
+    );
 }
 
 #[test]

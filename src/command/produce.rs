@@ -22,20 +22,15 @@ const DRAW_EVERY: Duration = Duration::from_millis(200);
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 pub fn run(config: &Config, args: &ProduceArgs) -> anyhow::Result<Exit> {
-    let plan = timing(config, args).plan(now()).map_err(usage)?;
-    let fleet = Fleet::new(fleet_settings(config, args, &plan)).map_err(usage)?;
-    let run = ProduceRun {
-        fleet,
-        slots_per_s: plan.slots_per_s,
-        duration: args.duration,
-        flush_timeout: FLUSH_TIMEOUT,
-    };
+    let (run, _) = plan_run(config, args)?;
     let stop = stop::on_signals()?;
     if args.stdout {
         return print(run, &stop);
     }
     let mut producer = ReadingProducer::new(&config.kafka(), &config.kafka.topic)?;
     let partitions = producer.check_topic()?;
+    // Planned again: the schedule begins now, not before the cluster answered, or the first records would be late.
+    let (run, plan) = plan_run(config, args)?;
     let summary = send(run, args.count, &mut producer, &stop)?;
     let mut out = Out::stdout();
     out.write_all(report::summary(&lines(&summary, &plan, producer.topic(), partitions)).as_bytes())?;
@@ -49,6 +44,19 @@ pub fn run(config: &Config, args: &ProduceArgs) -> anyhow::Result<Exit> {
         grouped(summary.failed),
         config.kafka.brokers
     ))
+}
+
+/// The run, and the plan that it follows from now on.
+fn plan_run(config: &Config, args: &ProduceArgs) -> Result<(ProduceRun, Plan), UsageError> {
+    let plan = timing(config, args).plan(now()).map_err(usage)?;
+    let fleet = Fleet::new(fleet_settings(config, args, &plan)).map_err(usage)?;
+    let run = ProduceRun {
+        fleet,
+        slots_per_s: plan.slots_per_s,
+        duration: args.duration,
+        flush_timeout: FLUSH_TIMEOUT,
+    };
+    Ok((run, plan))
 }
 
 fn usage(error: FleetError) -> UsageError {

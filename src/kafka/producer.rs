@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use rdkafka::Statistics;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
@@ -21,6 +22,9 @@ pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Longest wait for the cluster's answer before anything is sent.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Longest wait for the id of an idempotent producer.
+const PRODUCER_ID_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sends between two looks at the clock, which is good enough for latencies of milliseconds.
 const SENDS_PER_LOOK: u32 = 64;
@@ -39,6 +43,8 @@ const ROLE: &[(&str, &str)] = &[
     ("queue.buffering.max.messages", QUEUE_RECORDS),
     ("queue.buffering.max.kbytes", "262144"),
     ("delivery.timeout.ms", "120000"),
+    // Only the statistics say when the client may send at all.
+    ("statistics.interval.ms", "100"),
 ];
 
 /// Offsets of one partition that were acknowledged to this producer, both included.
@@ -95,6 +101,7 @@ impl ReadingProducer {
             served_at_us: AtomicU64::new(CLOCK_UNREAD),
             reports: Mutex::new(Reports::new()),
             is_running: AtomicBool::new(false),
+            has_id: AtomicBool::new(false),
             trouble: Mutex::default(),
         };
         let epoch = context.epoch;
@@ -135,9 +142,19 @@ impl ReadingProducer {
         match topic.map_or(0, |topic| topic.partitions().len()) {
             0 => Err(KafkaError::missing_topic(&self.topic, &self.brokers)),
             partitions => {
+                self.await_producer_id();
                 self.producer.context().is_running.store(true, Ordering::Relaxed);
                 Ok(partitions)
             }
+        }
+    }
+
+    /// An idempotent producer sends nothing before the cluster has given it an id, which may take half a second: a pace
+    /// that began before would begin with a backlog. No answer is no failure: records are queued until there is one.
+    fn await_producer_id(&self) {
+        let deadline = Instant::now() + PRODUCER_ID_TIMEOUT;
+        while !self.producer.context().has_id.load(Ordering::Relaxed) && Instant::now() < deadline {
+            self.producer.poll(Duration::from_millis(10));
         }
     }
 
@@ -225,6 +242,8 @@ struct DeliveryContext {
     reports: Mutex<Reports>,
     /// Whether the cluster has answered before: until then its errors are the caller's to tell.
     is_running: AtomicBool,
+    /// The cluster has given the producer its id.
+    has_id: AtomicBool,
     /// The last error of the client as a whole, for example a refused connection.
     trouble: Mutex<Option<String>>,
 }
@@ -283,6 +302,12 @@ impl ClientContext for DeliveryContext {
     /// The client's own words are for whoever looks for them: what matters arrives as a delivery report or an error.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         forward_log(level, facility, message);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        if statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned") {
+            self.has_id.store(true, Ordering::Relaxed);
+        }
     }
 
     fn error(&self, error: ClientError, reason: &str) {

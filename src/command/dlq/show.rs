@@ -178,7 +178,7 @@ letter 3:17
         };
         let shown = shown(&text);
         assert!(
-            shown.contains("  payload     11 bytes, cut from 2,000,000\n    {\u{fffd}[2J\n     \"é\"}\n"),
+            shown.contains("  payload     12 bytes, cut from 2,000,000\n    {\u{fffd}[2J\n     \"é\"}\n"),
             "{shown}"
         );
         assert!(shown.contains("key         0xff00\n"), "{shown}");
