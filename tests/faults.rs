@@ -86,7 +86,7 @@ fn an_outage_of_kafka_while_producing_loses_no_acknowledged_record() {
     place.ok(&["init-schema"]);
     let mut producer = spawn(
         &place,
-        &["produce", "--rate", "5000", "--duration", "45s", "--seed", "6"],
+        &["produce", "--rate", "5000", "--count", "225000", "--seed", "6"],
         "producer",
     );
     let mut consumer = spawn(&place, &["consume"], "consumer");

@@ -167,7 +167,6 @@ struct Run<'s, S> {
     recent_latency_ms: Histogram<u64>,
     stopping_since: Option<Instant>,
     drained: bool,
-    partitions: usize,
 }
 
 impl<'s, S: Store> Run<'s, S> {
@@ -224,7 +223,6 @@ impl<'s, S: Store> Run<'s, S> {
             recent_latency_ms: histogram(),
             stopping_since: None,
             drained: false,
-            partitions: 0,
         })
     }
 
@@ -267,14 +265,8 @@ impl<'s, S: Store> Run<'s, S> {
     fn on_consumer(&mut self, told: FromConsumer) -> Result<(), ConsumeError> {
         match told {
             FromConsumer::Records(batch) => self.handle(Event::Records(batch)),
-            FromConsumer::Assigned(partitions) => {
-                self.partitions += partitions.len();
-                self.handle(Event::Assigned(partitions))
-            }
-            FromConsumer::Revoked(partitions) => {
-                self.partitions = self.partitions.saturating_sub(partitions.len());
-                self.handle(Event::Revoked(partitions))
-            }
+            FromConsumer::Assigned(partitions) => self.handle(Event::Assigned(partitions)),
+            FromConsumer::Revoked(partitions) => self.handle(Event::Revoked(partitions)),
             FromConsumer::Lost(partitions) => self.handle(Event::Lost(partitions)),
             FromConsumer::Stopped => {
                 self.stopping_since.get_or_insert_with(Instant::now);
@@ -473,7 +465,7 @@ impl<'s, S: Store> Run<'s, S> {
             lag: self.gauges.lag(self.processor.committed()),
             writes_in_flight: self.processor.writes_in_flight(),
             pending_readings: self.processor.pending_readings(),
-            partitions: self.partitions,
+            partitions: self.processor.owned(),
             paused: self.gauges.is_paused(),
             store_failing: self.health.is_failing(),
             latency_p99_ms,

@@ -200,6 +200,11 @@ impl Processor {
         self.scheduler.in_flight()
     }
 
+    /// Partitions that are this process's, started or about to.
+    pub fn owned(&self) -> usize {
+        self.starting.len() + self.partitions.values().filter(|state| !state.revoked).count()
+    }
+
     pub fn pending_readings(&self) -> usize {
         self.scheduler.pending_readings()
     }
