@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Rooms and whom they may import. What is not listed may import nothing of ours.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &[]),
-    ("telemetry", &["model", "config"]),
+    ("telemetry", &["model"]),
     ("codec", &["model", "telemetry"]),
     ("fleet", &["model", "telemetry"]),
     ("kafka", &["model", "telemetry"]),
