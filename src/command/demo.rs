@@ -17,6 +17,7 @@ use crate::fleet::{Emission, FaultSettings, Fleet, FleetSettings, Format, Timing
 use crate::kafka::embedded::{EmbeddedBroker, LAG_MAX};
 use crate::kafka::producer::ReadingProducer;
 use crate::model::{Order, ReadingsQuery, SensorId, TimeMs};
+use crate::pipeline;
 use crate::pipeline::consume::{ConsumeControl, ConsumeSummary};
 use crate::pipeline::produce::{ProduceProgress, ProduceRun, ProduceSummary, produce};
 use crate::report::{Out, grouped, rate, sparkline, summary};
@@ -171,7 +172,7 @@ fn play(
     let progress = ProduceProgress::default();
     let mut producer = ReadingProducer::new(&kafka, &config.kafka.topic)?;
     std::thread::scope(|scope| {
-        let consumer = scope.spawn(|| consume_all(&kafka, &settings, store, runtime, &control));
+        let consumer = scope.spawn(|| pipeline::consume::consume(&kafka, &settings, store, runtime, &control));
         let producer = scope.spawn(|| {
             let room = || {
                 let taken = control.snapshot().counters.records;
@@ -198,16 +199,6 @@ fn play(
         let consumed = consumer.join().map_err(|_| anyhow!("the consuming thread panicked"))?;
         Ok((produced?, consumed?))
     })
-}
-
-fn consume_all(
-    kafka: &crate::kafka::KafkaSettings,
-    settings: &crate::pipeline::consume::ConsumeSettings,
-    store: &Arc<AnyStore>,
-    runtime: &tokio::runtime::Handle,
-    control: &ConsumeControl,
-) -> Result<ConsumeSummary, crate::pipeline::consume::ConsumeError> {
-    crate::pipeline::consume::consume(kafka, settings, store, runtime, control)
 }
 
 /// The live view: two lines on a terminal, a line in the log every few seconds otherwise.

@@ -16,7 +16,7 @@ use super::{Exit, runtime};
 use crate::cli::QueryArgs;
 use crate::config::Config;
 use crate::model::{Kind, Order, ReadingsQuery, SensorId, SensorRow, StoredReading, TimeMs};
-use crate::report::{Format, Out, ReadingLine, Readings, Sensors, plot, printable};
+use crate::report::{Out, ReadingLine, Readings, Sensors, plot, printable};
 use crate::store::{AnyStore, Store};
 use question::{Asked, Question, What};
 
@@ -47,41 +47,22 @@ async fn answer(store: &impl Store, out: &mut Out, question: &Question) -> anyho
 
 /// Prints the sensor's newest `count` readings, newest first, as a table.
 pub async fn print_latest(store: &impl Store, out: &mut Out, sensor: SensorId, count: u64) -> anyhow::Result<()> {
-    let question = Question {
-        what: What::Readings {
-            sensor: Asked {
-                id: sensor,
-                text: sensor.to_string(),
-            },
-            range: question::ALL_TIME,
-            order: Order::NewestFirst,
-        },
-        kind: None,
-        limit: Some(count),
-        is_limit_default: false,
-        format: Format::Table,
+    let what = What::Readings {
+        sensor: Asked::of(sensor),
+        range: question::ALL_TIME,
+        order: Order::NewestFirst,
     };
-    answer(store, out, &question).await
+    answer(store, out, &Question::new(what, Some(count))).await
 }
 
 /// Draws all readings of the sensor, a chart a kind.
 pub async fn print_plot(store: &impl Store, out: &mut Out, sensor: SensorId) -> anyhow::Result<()> {
-    let asked = Asked {
-        id: sensor,
-        text: sensor.to_string(),
+    let what = What::Plot {
+        sensor: Asked::of(sensor),
+        range: question::ALL_TIME,
+        order: Order::OldestFirst,
     };
-    let question = Question {
-        what: What::Plot {
-            sensor: asked,
-            range: question::ALL_TIME,
-            order: Order::OldestFirst,
-        },
-        kind: None,
-        limit: None,
-        is_limit_default: false,
-        format: Format::Table,
-    };
-    answer(store, out, &question).await
+    answer(store, out, &Question::new(what, None)).await
 }
 
 async fn print_readings(

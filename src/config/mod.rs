@@ -34,7 +34,7 @@ pub use value::{ByteSize, Seconds, Shape, TimePoint, duration_text, parse_durati
 
 use crate::kafka::KafkaSettings;
 use crate::model::{MASK, Secret, is_secret_name};
-use crate::store::{Password, SchemaSettings, StoreSettings};
+use crate::store::{SchemaSettings, StoreSettings};
 use layers::{Effective, Given, Layer};
 
 /// The file that is read when none is named.
@@ -181,11 +181,7 @@ impl Config {
         StoreSettings {
             url: self.store.url.clone(),
             username: self.store.username.clone(),
-            password: self
-                .passwords
-                .cassandra
-                .as_ref()
-                .map(|password| Password::new(password.expose())),
+            password: self.passwords.cassandra.clone(),
             consistency: self.store.consistency,
             data_centre: self.store.data_centre.clone(),
             sqlite_synchronous_full: self.store.sqlite_synchronous == SqliteSynchronous::Full,

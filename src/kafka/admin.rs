@@ -125,22 +125,6 @@ impl Topics {
             .and_then(|mut settings| settings.remove(name)))
     }
 
-    /// Deletes a topic; one that is not there is fine.
-    pub async fn delete(&self, topic: &str) -> Result<(), KafkaError> {
-        let what = format!("deleting topic {topic}");
-        let results = self
-            .client
-            .delete_topics(&[topic], &options())
-            .await
-            .map_err(|error| KafkaError::request(&what, &self.brokers, &error))?;
-        match results.into_iter().next() {
-            Some(Err((_, code))) if code != RDKafkaErrorCode::UnknownTopicOrPartition => {
-                Err(KafkaError(format!("{what} failed on {}: {code}", self.brokers)))
-            }
-            _ => Ok(()),
-        }
-    }
-
     async fn settings(&self, topic: &str) -> Result<Option<BTreeMap<String, String>>, KafkaError> {
         let what = format!("reading the settings of topic {topic}");
         let results = self

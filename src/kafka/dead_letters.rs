@@ -203,21 +203,21 @@ impl DeadLetterProducer {
                 value: value.as_deref(),
             });
         }
-        let mut insert = |key: &str, value: &str| {
-            headers = std::mem::replace(&mut headers, OwnedHeaders::new_with_capacity(0)).insert(ClientHeader {
-                key,
-                value: Some(value),
-            });
-        };
-        insert(HEADER_REASON, letter.reason.as_str());
-        insert(HEADER_DETAIL, &letter.detail);
-        insert(HEADER_TOPIC, &self.source_topic);
-        insert(HEADER_PARTITION, &letter.partition.to_string());
-        insert(HEADER_OFFSET, &letter.offset.to_string());
-        insert(HEADER_TIMESTAMP, &letter.timestamp.0.to_string());
-        let original = letter.payload.as_ref().map_or(0, Vec::len);
-        if *payload_bytes < original {
-            insert(HEADER_CUT, &original.to_string());
+        let original_bytes = letter.payload.as_ref().map_or(0, Vec::len);
+        let cut_from = (*payload_bytes < original_bytes).then(|| original_bytes.to_string());
+        let ours = [
+            (HEADER_REASON, Some(letter.reason.as_str())),
+            (HEADER_DETAIL, Some(letter.detail.as_str())),
+            (HEADER_TOPIC, Some(self.source_topic.as_str())),
+            (HEADER_PARTITION, Some(&letter.partition.to_string())),
+            (HEADER_OFFSET, Some(&letter.offset.to_string())),
+            (HEADER_TIMESTAMP, Some(&letter.timestamp.0.to_string())),
+            (HEADER_CUT, cut_from.as_deref()),
+        ];
+        for (key, value) in ours {
+            if value.is_some() {
+                headers = headers.insert(ClientHeader { key, value });
+            }
         }
         headers
     }

@@ -47,10 +47,6 @@ impl Day {
     pub fn next(self) -> Day {
         Day(self.0 + 1)
     }
-
-    pub fn previous(self) -> Day {
-        Day(self.0 - 1)
-    }
 }
 
 /// `YYYY-MM-DD`.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
 
+use super::Format;
 use crate::model::{Day, SensorId, TimeMs};
 
 /// Prints rows as one JSON array with an element a line, or as JSON lines.
@@ -13,6 +14,14 @@ pub struct JsonRows {
 }
 
 impl JsonRows {
+    /// As the format says: an array for `json`, otherwise lines.
+    pub fn of(format: Format) -> JsonRows {
+        match format {
+            Format::Json => JsonRows::array(),
+            _ => JsonRows::lines(),
+        }
+    }
+
     pub fn array() -> JsonRows {
         JsonRows {
             is_array: true,

@@ -16,6 +16,7 @@ mod summary;
 mod table;
 
 pub use format::Format;
+pub use json::JsonRows;
 pub use number::{bytes, duration, grouped, rate, short, value};
 pub use out::{Captured, Out, Tint, is_broken_pipe, printable};
 pub use readings::{ReadingLine, Readings};

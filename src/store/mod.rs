@@ -18,7 +18,7 @@ pub mod url;
 
 pub use any::AnyStore;
 pub use error::StoreError;
-pub use settings::{Compaction, Consistency, Password, Replication, SchemaSettings, StoreSettings};
+pub use settings::{Compaction, Consistency, Replication, SchemaSettings, StoreSettings};
 pub use url::StoreUrl;
 
 /// What the pipeline and the questions need of a store: few methods, a batch each. Every write is idempotent and may be

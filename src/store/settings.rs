@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::StoreUrl;
+use crate::model::Secret;
 
 /// How to reach and use a store.
 #[derive(Clone, Debug)]
@@ -14,7 +15,7 @@ pub struct StoreSettings {
     /// Cassandra only.
     pub username: Option<String>,
     /// Cassandra only.
-    pub password: Option<Password>,
+    pub password: Option<Secret>,
     /// Cassandra only: of reads and writes alike.
     pub consistency: Consistency,
     /// Cassandra only: the data centre whose nodes are asked. Needed by `LOCAL_QUORUM` where there are several: reads and
@@ -41,27 +42,6 @@ impl StoreSettings {
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
         }
-    }
-}
-
-/// A secret that no log and no error can show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
-
-impl Password {
-    pub fn new(text: impl Into<String>) -> Password {
-        Password(text.into())
-    }
-
-    /// The secret itself, for the driver.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
     }
 }
 
@@ -220,7 +200,7 @@ mod tests {
     #[test]
     fn a_password_is_never_printed() {
         let mut settings = StoreSettings::new("cassandra://db/k".parse().expect("a good address"));
-        settings.password = Some(Password::new("s3cret"));
+        settings.password = Some(Secret::new("s3cret"));
         let shown = format!("{settings:?}");
         assert!(shown.contains("***") && !shown.contains("s3cret"), "{shown}");
     }

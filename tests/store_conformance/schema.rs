@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use iotpipe::model::{Kind, LedgerEntry, ProcessingConfig, ReadingRow, SensorId, SensorWrite, Source};
+use iotpipe::model::{Kind, LedgerEntry, ProcessingConfig, ReadingRow, Secret, SensorId, SensorWrite, Source};
 use iotpipe::model::{TimeMs, TopicId, WriteId};
 use iotpipe::store::schema::{SchemaReport, apply};
-use iotpipe::store::{AnyStore, Compaction, Password, SchemaSettings, Store, StoreError, StoreSettings, StoreUrl};
+use iotpipe::store::{AnyStore, Compaction, SchemaSettings, Store, StoreError, StoreSettings, StoreUrl};
 use uuid::Uuid;
 
 use super::Site;
@@ -444,7 +444,7 @@ fn a_wrong_or_missing_password_is_permanent_and_never_shown() {
         );
 
         settings.username = Some("me".to_owned());
-        settings.password = Some(Password::new("s3cret"));
+        settings.password = Some(Secret::new("s3cret"));
         let error = open_error(&settings).await;
         assert!(!error.is_transient(), "{error}");
         assert!(

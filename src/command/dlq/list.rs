@@ -6,12 +6,12 @@ use std::io::Write;
 
 use console::{measure_text_width, truncate_str};
 
-use super::{Exit, JsonLetter, JsonPrinter, source, text_or_base16};
+use super::{Exit, JsonLetter, source, text_or_base16};
 use crate::cli::DlqListArgs;
 use crate::config::Config;
 use crate::kafka::letters::{Letter, Place, Span, TopicReader};
 use crate::model::TimeMs;
-use crate::report::{Column, Format, Out, Table, bytes, grouped, printable};
+use crate::report::{Column, Format, JsonRows, Out, Table, bytes, grouped, printable};
 
 const DEFAULT_LIMIT: u64 = 50;
 const COLUMNS: [Column; 8] = [
@@ -144,9 +144,9 @@ fn print(out: &mut Out, format: Format, letters: &[Listed], topic: &str, found: 
     if format == Format::Table {
         print_table(out, letters)?;
     } else {
-        let mut printer = JsonPrinter::new(format);
+        let mut printer = JsonRows::of(format);
         for listed in letters {
-            printer.print(out, &JsonLetter::of(&listed.letter, listed.payload_bytes))?;
+            printer.row(out, &JsonLetter::of(&listed.letter, listed.payload_bytes))?;
         }
         printer.finish(out)?;
     }

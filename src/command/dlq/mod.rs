@@ -15,7 +15,6 @@ mod replay;
 mod show;
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 
 use serde::Serialize;
 
@@ -23,7 +22,6 @@ use super::Exit;
 use crate::cli::{DlqCommand, Position};
 use crate::config::Config;
 use crate::kafka::letters::{Letter, Origin, Place};
-use crate::report::{Format, Out};
 
 pub fn run(config: &Config, command: &DlqCommand) -> anyhow::Result<Exit> {
     match command {
@@ -69,38 +67,6 @@ fn base16(bytes: &[u8]) -> String {
             let _ = write!(text, "{byte:02x}");
             text
         })
-}
-
-/// JSON values as they come: an array with an element a line, or a line each.
-struct JsonPrinter {
-    is_array: bool,
-    is_first: bool,
-}
-
-impl JsonPrinter {
-    fn new(format: Format) -> JsonPrinter {
-        JsonPrinter {
-            is_array: format == Format::Json,
-            is_first: true,
-        }
-    }
-
-    fn print(&mut self, out: &mut Out, value: &impl Serialize) -> io::Result<()> {
-        if self.is_array {
-            out.write_all(if self.is_first { b"[\n" } else { b",\n" })?;
-        }
-        self.is_first = false;
-        serde_json::to_writer(&mut *out, value)?;
-        if self.is_array { Ok(()) } else { out.line("") }
-    }
-
-    fn finish(self, out: &mut Out) -> io::Result<()> {
-        match (self.is_array, self.is_first) {
-            (true, true) => out.line("[]"),
-            (true, false) => out.line("\n]"),
-            (false, _) => Ok(()),
-        }
-    }
 }
 
 #[derive(Serialize)]

@@ -9,9 +9,8 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::JsonPrinter;
 use crate::kafka::letters::Letter;
-use crate::report::{Column, Format, Out, Table, grouped, summary};
+use crate::report::{Column, Format, JsonRows, Out, Table, grouped, summary};
 
 /// What became of one letter.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,7 +69,7 @@ struct JsonOutcome<'a> {
 }
 
 enum Rows {
-    Json(JsonPrinter),
+    Json(JsonRows),
     /// Of a dry run: what would be sent.
     Table(Table),
     /// The sum is enough.
@@ -103,7 +102,7 @@ impl Tally {
         let rows = match (format, is_dry_run) {
             (Format::Table, true) => Rows::Table(Table::new(&DRY_RUN_COLUMNS)),
             (Format::Table, false) => Rows::None,
-            _ => Rows::Json(JsonPrinter::new(format)),
+            _ => Rows::Json(JsonRows::of(format)),
         };
         Tally {
             out,
@@ -131,7 +130,7 @@ impl Tally {
         }
         let topic = letter.origin.as_ref().map(|origin| origin.topic.as_str());
         match &mut self.rows {
-            Rows::Json(printer) => printer.print(
+            Rows::Json(printer) => printer.row(
                 &mut self.out,
                 &JsonOutcome {
                     partition: letter.place.partition,

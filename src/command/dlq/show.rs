@@ -4,16 +4,16 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::{Exit, JsonBytes, JsonLetter, JsonPrinter, missing, places, source, text_or_base16};
+use super::{Exit, JsonBytes, JsonLetter, missing, places, source, text_or_base16};
 use crate::cli::DlqShowArgs;
 use crate::config::Config;
 use crate::kafka::letters::{Letter, TopicReader};
-use crate::report::{Format, Out, Tint, grouped, printable, summary};
+use crate::report::{Format, JsonRows, Out, Tint, grouped, printable, summary};
 
 pub fn run(config: &Config, args: &DlqShowArgs) -> anyhow::Result<Exit> {
     let reader = TopicReader::open(&config.kafka(), &config.kafka.dlq_topic)?;
     let mut out = Out::stdout();
-    let mut printer = (args.format != Format::Table).then(|| JsonPrinter::new(args.format));
+    let mut printer = (args.format != Format::Table).then(|| JsonRows::of(args.format));
     let mut exit = Exit::Ok;
     for place in places(&args.positions) {
         let Some(letter) = reader.letter_at(place)? else {
@@ -23,7 +23,7 @@ pub fn run(config: &Config, args: &DlqShowArgs) -> anyhow::Result<Exit> {
             continue;
         };
         match &mut printer {
-            Some(printer) => printer.print(&mut out, &json(&letter))?,
+            Some(printer) => printer.row(&mut out, &json(&letter))?,
             None => print(&mut out, &letter)?,
         }
     }

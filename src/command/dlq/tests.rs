@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::TimeMs;
+use crate::report::{Format, JsonRows, Out};
 
 pub fn letter() -> Letter {
     Letter {
@@ -28,9 +29,9 @@ pub fn letter() -> Letter {
 
 fn printed(format: Format, count: usize) -> String {
     let (mut out, captured) = Out::captured(None);
-    let mut printer = JsonPrinter::new(format);
+    let mut printer = JsonRows::of(format);
     for number in 0..count {
-        printer.print(&mut out, &number).unwrap();
+        printer.row(&mut out, &number).unwrap();
     }
     printer.finish(&mut out).unwrap();
     captured.data()

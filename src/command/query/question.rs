@@ -47,7 +47,28 @@ pub struct Asked {
     pub text: String,
 }
 
+impl Asked {
+    /// A sensor that is known by its id.
+    pub fn of(id: SensorId) -> Asked {
+        Asked {
+            id,
+            text: id.to_string(),
+        }
+    }
+}
+
 impl Question {
+    /// For all kinds, as a table.
+    pub fn new(what: What, limit: Option<u64>) -> Question {
+        Question {
+            what,
+            kind: None,
+            limit,
+            is_limit_default: false,
+            format: Format::Table,
+        }
+    }
+
     /// `now` is the moment of the question.
     pub fn of(args: &QueryArgs, now: TimeMs) -> Result<Question, UsageError> {
         let sensor = args.sensor.as_deref().map(asked).transpose()?;
