@@ -15,6 +15,7 @@ use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, 
 
 use crate::config::{
     EVERY_COMMAND, FlagSetting, SETTINGS, Setting, TimePoint, parse_duration, parse_time, parse_time_point,
+    parse_window_size,
 };
 use crate::model::{Order, Reason, TimeMs};
 use crate::report::Format;
@@ -55,7 +56,7 @@ pub enum Command {
     /// Store the readings that Kafka holds, until told to stop
     #[command(after_help = CONSUME_EXAMPLES)]
     Consume(ConsumeArgs),
-    /// Ask the store for readings and sensors
+    /// Ask the store for readings, windows, alerts and sensors
     #[command(after_help = QUERY_EXAMPLES)]
     Query(QueryArgs),
     /// List, show and replay dead letters
@@ -134,43 +135,70 @@ Examples:
   iotpipe query --latest                                 the newest values of all
   iotpipe query --sensor SENSOR_001 --last 1h --kind temperature --plot
   iotpipe query --sensor SENSOR_001 --from 2025-11-05T00:00:00Z --to 2025-11-06T00:00:00Z
-  iotpipe query --sensor SENSOR_001 --from -2h --to -1h --format csv";
+  iotpipe query --sensor SENSOR_001 --from -2h --to -1h --format csv
+  iotpipe query --sensor SENSOR_001 --window 5m          its newest day in windows of five minutes
+  iotpipe query --sensor SENSOR_001 --window 1h --kind temperature --last 7d --plot
+  iotpipe query --alerts                                 what the rules found lately, all sensors
+  iotpipe query --alerts --active                        what is wrong now
+  iotpipe query --sensors --silent                       who has stopped sending";
 
 #[derive(Args, Debug)]
-#[command(group = clap::ArgGroup::new("question").args(["sensor", "latest", "sensors"]).multiple(true).required(true))]
+#[command(group = clap::ArgGroup::new("question").args(["sensor", "latest", "sensors", "alerts"]).multiple(true).required(true))]
 pub struct QueryArgs {
     /// Readings of this sensor: its UUID, or its id as it stands in the records
     #[arg(long, value_name = "ID", help_heading = "Question")]
     pub sensor: Option<String>,
+    /// With --sensor: its windows of this size, for example 1m, 5m, 1h or 1d, and their totals; without a range those of its
+    /// newest day. Sizes that are not stored are put together from those that are. A window is open until the sensor has a
+    /// reading past its end
+    #[arg(long, value_name = "SIZE", value_parser = parse_window_size, requires = "sensor", conflicts_with_all = ["latest", "sensors", "alerts"], help_heading = "Question")]
+    pub window: Option<u32>,
+    /// Alerts, newest first; with --sensor of that one, else of all. Without a range: of one sensor the newest of all its
+    /// days, of all the 24 hours up to the fleet's newest reading
+    #[arg(long, conflicts_with_all = ["latest", "sensors"], help_heading = "Question")]
+    pub alerts: bool,
     /// The newest value of each kind; with --sensor of that one, else of all
     #[arg(long, help_heading = "Question")]
     pub latest: bool,
     /// The sensors themselves
     #[arg(long, conflicts_with_all = ["sensor", "latest"], help_heading = "Question")]
     pub sensors: bool,
+    /// With --alerts: only those that are active, whenever they were raised
+    #[arg(long, requires = "alerts", conflicts_with_all = ["latest", "sensors"], help_heading = "Selection")]
+    pub active: bool,
+    /// With --sensors: only those that are silent
+    #[arg(long, requires = "sensors", conflicts_with_all = ["sensor", "latest", "alerts"], help_heading = "Selection")]
+    pub silent: bool,
+    /// With --sensors: only those with active alerts
+    #[arg(long, requires = "sensors", conflicts_with_all = ["sensor", "latest", "alerts"], help_heading = "Selection")]
+    pub alerting: bool,
+    /// With --sensors: so far behind the newest reading of all, a sensor counts as silent
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "5m", requires = "sensors", conflicts_with_all = ["sensor", "latest", "alerts"], help_heading = "Selection")]
+    pub silent_after: Duration,
     /// Event times of the last so long, for example 15m, 1h or 7d
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with_all = ["from", "to", "latest", "sensors"], help_heading = "Selection")]
     pub last: Option<Duration>,
-    /// From this event time on: RFC 3339, -2h or now
+    /// From this event time on: RFC 3339, -2h or now. Alerts count by the time they were raised at, windows where any of
+    /// their time is in the range
     #[arg(long, value_name = "TIME", value_parser = parse_time_point, allow_hyphen_values = true, conflicts_with_all = ["latest", "sensors"], help_heading = "Selection")]
     pub from: Option<TimePoint>,
     /// Before this event time: RFC 3339, -2h or now
     #[arg(long, value_name = "TIME", value_parser = parse_time_point, allow_hyphen_values = true, conflicts_with_all = ["latest", "sensors"], help_heading = "Selection")]
     pub to: Option<TimePoint>,
     /// Only this measure, for example temperature
-    #[arg(long, help_heading = "Selection")]
+    #[arg(long, visible_alias = "type", help_heading = "Selection")]
     pub kind: Option<String>,
     /// At most so many rows
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Selection")]
     pub limit: Option<u64>,
-    /// Which readings come first, by event time
-    #[arg(long, value_parser = one_of(&["newest", "oldest"]).map(|word| order(&word)), default_value = "newest", help_heading = "Output")]
+    /// Which readings or windows come first, by event time
+    #[arg(long, value_parser = one_of(&["newest", "oldest"]).map(|word| order(&word)), default_value = "newest", conflicts_with_all = ["latest", "sensors", "alerts"], help_heading = "Output")]
     pub order: Order,
     /// How rows are printed; jsonl is one JSON object a line
     #[arg(long, value_parser = formats(&Format::NAMES), default_value = "table", help_heading = "Output")]
     pub format: Format,
-    /// Draw the readings instead of listing them
-    #[arg(long, requires = "sensor", conflicts_with_all = ["format", "latest", "sensors"], help_heading = "Output")]
+    /// Draw the readings instead of listing them; of windows the means as a line, between minimum and maximum as a band
+    #[arg(long, requires = "sensor", conflicts_with_all = ["format", "latest", "sensors", "alerts"], help_heading = "Output")]
     pub plot: bool,
 }
 
@@ -357,11 +385,14 @@ pub fn parse<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) 
 }
 
 fn given(matches: &ArgMatches, setting: &'static Setting) -> Option<FlagSetting> {
-    let text = matches.try_get_one::<String>(setting.key).ok()??;
+    let text = match setting.switch {
+        Some(switch) => matches.try_get_one::<bool>(setting.key).ok()?.map(|_| switch.text)?,
+        None => matches.try_get_one::<String>(setting.key).ok()??,
+    };
     let on_command_line = matches.value_source(setting.key) == Some(ValueSource::CommandLine);
     on_command_line.then(|| FlagSetting {
         key: setting.key,
-        text: text.clone(),
+        text: text.to_owned(),
     })
 }
 
@@ -383,6 +414,13 @@ pub fn definition() -> clap::Command {
 
 fn flag(setting: &'static Setting) -> clap::Arg {
     let long = |flag: &'static str| flag.trim_start_matches('-');
+    let arg = clap::Arg::new(setting.key)
+        .long(long(setting.flags[0]))
+        .visible_aliases(setting.flags[1..].iter().map(|alias| long(alias)))
+        .help_heading(setting.section_about.trim());
+    if let Some(switch) = setting.switch {
+        return arg.action(ArgAction::SetTrue).help(switch.help);
+    }
     let mut help = setting
         .about
         .iter()
@@ -399,12 +437,8 @@ fn flag(setting: &'static Setting) -> clap::Arg {
     if !matches!(setting.default, "" | "none") {
         help.push_str(&format!(" [default: {}]", setting.default));
     }
-    clap::Arg::new(setting.key)
-        .long(long(setting.flags[0]))
-        .visible_aliases(setting.flags[1..].iter().map(|alias| long(alias)))
-        .value_name(setting.placeholder)
+    arg.value_name(setting.placeholder)
         .help(help)
-        .help_heading(setting.section_about.trim())
         // A wrong value such as -1 gets the setting's own message.
         .allow_negative_numbers(true)
         .action(ArgAction::Set)

@@ -146,6 +146,61 @@ fn config_shows_every_value_with_its_origin_and_no_secret() {
 }
 
 #[test]
+fn a_rule_that_does_not_parse_is_one_line_and_exit_2() {
+    let place = Place::new();
+    let write = |text: &str| fs::write(place.0.path().join("iotpipe.toml"), text).unwrap();
+    write("[rules.cold]\nkinds = [\"temperature\"]\ntest = \"low\"\nthreshold = nan\n");
+    let error = "iotpipe.toml:4: rules.cold.threshold: \"nan\" is no finite number";
+    assert_eq!(place.usage_error(&["consume"], &[]), error);
+    write("[rules.cold]\nkinds = [\"temperature\"]\ntest = \"low\"\nlimit = 3\n");
+    assert!(
+        place
+            .usage_error(&["consume"], &[])
+            .starts_with("iotpipe.toml:4: rules.cold: unknown key limit")
+    );
+    write("[windows]\nsizes = []\n");
+    let error = place.usage_error(&["consume"], &[]);
+    assert!(
+        error.starts_with("iotpipe.toml:2: windows.sizes: is empty") && error.contains("--no-windows"),
+        "{error}"
+    );
+    write("[windows]\nsizes = [\"1m\", \"7m\"]\n");
+    assert!(
+        place
+            .usage_error(&["consume"], &[])
+            .contains("\"7m\" is no size of a window")
+    );
+}
+
+#[test]
+fn rules_and_switches_are_shown_with_their_origins() {
+    let place = Place::new();
+    let file = "[rules.motion]\nenabled = false\n[rules.cold]\nkinds = [\"*\"]\ntest = \"low\"\nthreshold = -5.5\n";
+    fs::write(place.0.path().join("iotpipe.toml"), file).unwrap();
+    let environment = [("IOTPIPE_ALERTS_ENABLED", "false"), ("IOTPIPE_WINDOWS_SIZES", "1h,30s")];
+    let (code, table, stderr) = place.run(&["config", "--no-windows", "--analytics"], &environment);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let line = |key: &str| {
+        let line = table.lines().find(|line| line.split_whitespace().next() == Some(key));
+        line.expect(key)
+            .split_whitespace()
+            .skip(1)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(line("windows.enabled"), "false flag --no-windows");
+    assert_eq!(line("analytics.enabled"), "true flag --analytics");
+    assert_eq!(line("alerts.enabled"), "false env IOTPIPE_ALERTS_ENABLED");
+    assert_eq!(line("windows.sizes"), "1h,30s env IOTPIPE_WINDOWS_SIZES");
+    assert_eq!(line("rules.motion.enabled"), "false file iotpipe.toml:2");
+    assert_eq!(line("rules.cold.kinds"), "* file iotpipe.toml:4");
+    assert_eq!(line("rules.cold.threshold"), "-5.5 file iotpipe.toml:6");
+    assert_eq!(line("rules.cold.debounce"), "1 default");
+    assert_eq!(line("rules.outlier.warm_up"), "64 default");
+    assert!(!table.contains("rules.motion.test"), "{table}");
+}
+
+#[test]
 fn an_unknown_variable_is_a_warning_and_the_log_file_is_made() {
     let place = Place::new();
     let environment = [("IOTPIPE_KAFKA_TOPICS", "x"), ("ENVIRONMENT", "production")];

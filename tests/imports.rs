@@ -19,6 +19,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "pipeline",
         &["model", "telemetry", "codec", "fleet", "kafka", "processor", "store"],
     ),
+    // Knows what must be there from the fleet alone: nothing of the processor.
+    ("proof", &["model", "telemetry", "fleet", "store"]),
     ("cli", &["model", "config", "report"]),
     (
         "command",
@@ -33,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "report",
             "config",
             "pipeline",
+            "proof",
             "cli",
         ],
     ),

@@ -1,10 +1,13 @@
-//! `iotpipe query` as a person runs it: the real binary on a SQLite file that was filled through the store's own interface.
+//! `iotpipe query` as a person runs it: the real binary on a store that was filled through its own interface.
+
+mod derived;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
-use iotpipe::model::{Kind, ReadingRow, SensorId, SensorWrite, Sighting, TimeMs, WriteId};
+use iotpipe::model::{Kind, ReadingRow, SensorId, SensorWrite, Sighting, Source, TimeMs, TopicId, WriteId};
 use iotpipe::store::{AnyStore, SchemaSettings, Store, StoreSettings, schema};
 use tempfile::TempDir;
 
@@ -13,28 +16,46 @@ const START: TimeMs = TimeMs(1_728_084_600_000);
 /// One a second and kind.
 const SECONDS: i64 = 3600;
 
-/// A database with one sensor, `attic`: an hour of humidity and temperature, of which the directory knows the first half.
-struct Place(TempDir);
+/// A store with one sensor, `attic`: an hour of humidity and temperature, of which the directory knows the first half.
+struct Place {
+    directory: TempDir,
+    url: String,
+}
 
 impl Place {
+    /// On SQLite.
     fn new() -> Place {
-        let place = Place(tempfile::tempdir().unwrap());
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", directory.path().join("iot.db").display());
+        Place { directory, url }.filled()
+    }
+
+    /// On Cassandra, in a keyspace of its own.
+    fn on_cassandra() -> Place {
+        let keyspace = format!("t_query_{}", uuid::Uuid::new_v4().simple());
+        let url = format!("cassandra://{}/{keyspace}", crate::servers::servers().cassandra);
+        let directory = tempfile::tempdir().unwrap();
+        Place { directory, url }.filled()
+    }
+
+    fn filled(self) -> Place {
+        self.with_store(async |store| Place::fill(store).await);
+        self
+    }
+
+    fn with_store(&self, work: impl AsyncFnOnce(&AnyStore)) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(place.fill());
-        place
+        runtime.block_on(async {
+            let settings = StoreSettings::new(self.url.parse().unwrap());
+            schema::apply(&settings, &SchemaSettings::default()).await.unwrap();
+            work(&AnyStore::open(&settings).await.unwrap()).await;
+        });
     }
 
-    fn url(&self) -> String {
-        format!("sqlite:{}", self.0.path().join("iot.db").display())
-    }
-
-    async fn fill(&self) {
-        let settings = StoreSettings::new(self.url().parse().unwrap());
-        schema::apply(&settings, &SchemaSettings::default()).await.unwrap();
-        let store = AnyStore::open(&settings).await.unwrap();
+    async fn fill(store: &AnyStore) {
         for (id, from) in [(0, 0), (1, SECONDS / 2)] {
             let rows = (from..from + SECONDS / 2).flat_map(|second| {
                 let row = move |kind: &str, value| {
@@ -65,7 +86,14 @@ impl Place {
                 id: WriteId(id),
                 partition: 0,
                 sensor: SensorId::from_text("attic").0,
+                source: Arc::new(Source {
+                    topic: "iot_sensor_data".into(),
+                    topic_id: TopicId::UNKNOWN,
+                    partition: 0,
+                }),
                 rows,
+                windows: Vec::new(),
+                state: None,
                 sighting: (id == 0).then(|| Box::new(sighting)),
             };
             store.write(&write).await.unwrap();
@@ -74,9 +102,12 @@ impl Place {
 
     fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_iotpipe"));
-        command.env_clear().current_dir(self.0.path()).stdin(Stdio::null());
         command
-            .args(["query", "--store", &self.url()])
+            .env_clear()
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null());
+        command
+            .args(["query", "--store", &self.url])
             .args(arguments.split_whitespace());
         command
     }
@@ -164,6 +195,12 @@ fn a_question_that_makes_no_sense_is_one_line_and_exit_2() {
         "--sensors --latest",
         "--latest --plot",
         "--latest --last 1h",
+        "--latest --order oldest",
+        "--sensors --order newest",
+        "--sensor attic --window 90s",
+        "--sensor attic --window 7m",
+        "--window 1m",
+        "--sensors --active",
     ];
     for arguments in wrong {
         let (code, stdout, stderr) = place.run(arguments);

@@ -91,7 +91,8 @@ impl Stack {
     }
 }
 
-/// The program in an environment of its own: one topic and one keyspace that no other test has.
+/// The program in an environment of its own: a topic (its consumer group has the same name) and a keyspace that no other
+/// test has.
 pub struct Place {
     pub kafka: String,
     pub cassandra: String,
@@ -129,6 +130,7 @@ impl Place {
             .current_dir(self.directory.path())
             .env("KAFKA_BOOTSTRAP_SERVERS", &self.kafka)
             .env("KAFKA_TOPIC_NAME", &self.topic)
+            .env("KAFKA_CONSUMER_GROUP_ID", &self.topic)
             .env(
                 "IOTPIPE_STORE",
                 format!("cassandra://{}/{}", self.cassandra, self.keyspace),

@@ -1,10 +1,14 @@
 //! What every store must do, as one suite that both run: the same checks on Cassandra and on SQLite.
 //!
-//! `checks` holds the behaviour, generic over the trait; `schema` how tables are made and judged; this file gives each test
-//! a store of its own and takes it away afterwards.
+//! `checks`, `windows` and `alerts` hold the behaviour, generic over the trait; `schema` and `foreign` how tables are made and
+//! judged, `raw` what lies in them; this file gives each test a store of its own and takes it away afterwards.
 
+mod alerts;
 mod checks;
+mod foreign;
+mod raw;
 mod schema;
+mod windows;
 
 use std::panic::AssertUnwindSafe;
 
@@ -107,32 +111,51 @@ impl Site {
 
 /// Each check of the suite becomes one test a store.
 macro_rules! conformance {
-    ($($check:ident),+ $(,)?) => {
+    ($($file:ident: { $($check:ident),+ $(,)? })+) => {
         mod cassandra {
-            $(#[test]
+            $($(#[test]
             fn $check() {
-                super::Site::cassandra().with_store(async |store| super::checks::$check(store).await);
-            })+
+                super::Site::cassandra().with_store(async |store| super::$file::$check(store).await);
+            })+)+
         }
         mod sqlite {
-            $(#[test]
+            $($(#[test]
             fn $check() {
-                super::Site::sqlite().with_store(async |store| super::checks::$check(store).await);
-            })+
+                super::Site::sqlite().with_store(async |store| super::$file::$check(store).await);
+            })+)+
         }
     };
 }
 
-conformance!(
-    the_newer_cell_wins_in_every_order,
-    values_survive_to_the_bit,
-    a_replay_changes_nothing,
-    a_write_may_span_days_and_be_large,
-    readings_come_by_order_limit_kind_and_range,
-    answers_are_longer_than_a_page,
-    sightings_merge_in_any_order,
-    the_directory_lists_every_sensor_once,
-    of_two_that_open_a_source_both_see_the_winner,
-    an_acknowledged_offset_never_goes_back,
-    an_empty_store_answers_with_nothing,
-);
+conformance! {
+    checks: {
+        the_newer_cell_wins_in_every_order,
+        values_survive_to_the_bit,
+        a_replay_changes_nothing,
+        a_write_may_span_days_and_be_large,
+        readings_come_by_order_limit_kind_and_range,
+        answers_are_longer_than_a_page,
+        sightings_merge_in_any_order,
+        the_directory_lists_every_sensor_once,
+        of_two_that_open_a_source_both_see_the_winner,
+        an_acknowledged_offset_never_goes_back,
+        an_empty_store_answers_with_nothing,
+    }
+    windows: {
+        the_cell_with_the_largest_offset_wins_in_every_order,
+        cells_that_are_written_at_once_end_in_the_largest_offset,
+        a_load_answers_what_was_written_and_none_for_the_rest,
+        cells_survive_to_the_bit,
+        a_write_may_have_any_number_of_readings_and_windows,
+        windows_come_by_day_kind_start_and_source,
+        answers_of_windows_are_longer_than_a_page,
+    }
+    alerts: {
+        an_alert_ends_as_its_last_change_says_in_every_order,
+        one_write_may_have_many_changes_of_many_days,
+        alerts_survive_to_the_bit,
+        alerts_of_the_fleet_come_newest_first,
+        active_alerts_are_those_of_all_sources_together,
+        what_is_active_is_what_the_largest_offset_says,
+    }
+}

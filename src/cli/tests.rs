@@ -33,8 +33,9 @@ fn every_flag_of_a_setting_is_taken_by_its_commands() {
             };
             for command in commands.iter().chain(&["config"]) {
                 let extra = if *command == "query" { " --sensors" } else { "" };
-                let given = settings_of(&format!("iotpipe {command} {name} x{extra}"));
-                assert_eq!(given, [(setting.key, "x".to_owned())], "{command} {name}");
+                let (value, text) = setting.switch.map_or((" x", "x"), |switch| ("", switch.text));
+                let given = settings_of(&format!("iotpipe {command} {name}{value}{extra}"));
+                assert_eq!(given, [(setting.key, text.to_owned())], "{command} {name}");
             }
         }
     }
@@ -77,6 +78,25 @@ fn contradicting_questions_are_refused() {
         "query --latest --from -2h",
         "query --sensors --plot",
         "query --sensor s --limit 0",
+        "query --sensors --order oldest",
+        "query --latest --order newest",
+        "query --alerts --order oldest",
+        "query --window 1m",
+        "query --window 1m --latest",
+        "query --window 1m --sensor s --latest",
+        "query --window 1m --sensor s --alerts",
+        "query --window 7m1s --sensor s",
+        "query --window 2d --sensor s",
+        "query --active --sensor s",
+        "query --alerts --sensors",
+        "query --alerts --latest",
+        "query --alerts --sensor s --plot",
+        "query --silent --latest",
+        "query --sensor s --alerting",
+        "query --latest --silent-after 1m",
+        "query --sensors --active",
+        "consume --no-windows=false",
+        "produce --no-windows",
         "dlq replay",
         "dlq replay 0:1 --all",
         "dlq replay 0:-1",
@@ -90,6 +110,23 @@ fn contradicting_questions_are_refused() {
     }
     assert!(parse("iotpipe dlq replay --reason expired --limit 3".split(' ')).is_ok());
     assert!(parse("iotpipe dlq replay 0:17 1:4".split(' ')).is_ok());
+}
+
+#[test]
+fn what_belongs_together_is_taken() {
+    for right in [
+        "query --sensor s --window 5m --order oldest --plot",
+        "query --sensor s --window 1d --last 7d --limit 3 --format csv",
+        "query --alerts --active --sensor s --from -2h",
+        "query --sensors --silent --alerting --silent-after 1m",
+        "query --sensors",
+        "query --sensor s --order oldest",
+        "query --sensor s --type temperature",
+        "demo --no-windows --no-alerts",
+    ] {
+        let line = format!("iotpipe {right}");
+        assert!(parse(line.split(' ')).is_ok(), "{}", error_of(&line));
+    }
 }
 
 #[test]

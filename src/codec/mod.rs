@@ -8,8 +8,10 @@ use std::sync::Arc;
 use crate::model::{Kind, Location, Reading, Reason, SensorId, TimeMs};
 
 mod json;
+mod outputs;
 mod time;
 
+pub use outputs::{encode_alert, encode_window};
 pub use time::parse_rfc3339;
 
 /// The most levels of objects and arrays in a payload.

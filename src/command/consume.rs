@@ -61,8 +61,11 @@ pub fn settings(config: &Config, args: &ConsumeArgs) -> ConsumeSettings {
         ignored: config.fields.ignored.clone(),
     };
     let processing = ProcessingConfig {
-        window_sizes_s: Vec::new(),
-        alerts: false,
+        window_sizes_s: match config.windows.enabled {
+            true => config.windows.sizes.0.clone(),
+            false => Vec::new(),
+        },
+        alerts: config.alerts.enabled,
         id_fields: fields.id.clone(),
         time_fields: fields.time.clone(),
         ignored_fields: fields.ignored.clone(),
@@ -78,22 +81,25 @@ pub fn settings(config: &Config, args: &ConsumeArgs) -> ConsumeSettings {
             topic_id: None,
         },
         dead_letter_topic: config.kafka.dlq_topic.clone(),
+        alerts_topic: config.kafka.alerts_topic.clone(),
+        analytics_topic: config.kafka.analytics_topic.clone(),
         fields,
         limits: Limits {
             max_payload_bytes: usize::try_from(consume.max_payload.0).unwrap_or(usize::MAX),
-            readings_ttl_ms: config
-                .store
-                .readings_ttl
-                .map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)),
+            readings_ttl_ms: config.store.readings_ttl.map(millis),
         },
         processor: processor::Settings {
             writes_in_flight: consume.writers,
             readings_per_write: READINGS_PER_WRITE,
             pending_readings: consume.pending_readings,
             pending_dead_letter_bytes: PENDING_DEAD_LETTER_BYTES,
-            cache_bytes: CACHE_BYTES,
-            commit_interval_ms: i64::try_from(consume.commit_interval.as_millis()).unwrap_or(i64::MAX),
+            cache_bytes: usize::try_from(consume.state_memory.0).unwrap_or(usize::MAX),
+            commit_interval_ms: millis(consume.commit_interval),
             sighting_interval_ms: SIGHTING_INTERVAL_MS,
+            loads_in_flight: consume.loaders,
+            state_interval_ms: millis(consume.state_interval),
+            analytics: config.analytics.enabled,
+            rules: Arc::new(config.rules.clone()),
             start: StartPolicy {
                 latest: consume.start == config::Start::Latest,
                 on_data_loss: match consume.on_data_loss {
@@ -110,12 +116,14 @@ pub fn settings(config: &Config, args: &ConsumeArgs) -> ConsumeSettings {
     }
 }
 
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// More readings in one write gained nothing when measured.
 const READINGS_PER_WRITE: usize = 50;
 /// Dead letters on their way: several of the largest.
 const PENDING_DEAD_LETTER_BYTES: usize = 16 << 20;
-/// Sensors in memory.
-const CACHE_BYTES: usize = 256 << 20;
 /// The directory hears of a sensor at most once in this.
 const SIGHTING_INTERVAL_MS: i64 = 60_000;
 
@@ -197,6 +205,19 @@ fn describe(ended: &ConsumeSummary) -> Vec<(&'static str, String)> {
         (
             "writes",
             format!("{} ({per_write:.1} readings each)", grouped(counters.writes)),
+        ),
+        (
+            "beside them",
+            format!(
+                "{} windows and {} states written, {} loads",
+                grouped(counters.windows_written),
+                grouped(counters.states_written),
+                grouped(counters.loads)
+            ),
+        ),
+        (
+            "alerts",
+            format!("{} raised, updated or cleared", grouped(counters.alerts)),
         ),
         ("processed before", grouped(counters.redelivered)),
         ("dead letters", grouped(counters.dead_letters)),

@@ -50,6 +50,7 @@ pub fn run(config: &Config, args: &DemoArgs) -> anyhow::Result<Exit> {
     let broker = EmbeddedBroker::start()?;
     broker.create_topic(&config.kafka.topic, PARTITIONS)?;
     broker.create_topic(&config.kafka.dlq_topic, 1)?;
+    broker.create_topic(&config.kafka.alerts_topic, 1)?;
     let stop = stop::on_signals()?;
     let fleet = fleet(args)?;
     let sensor = first_sensor(args)?;

@@ -1,9 +1,12 @@
-//! `iotpipe query`: readings, newest values and sensors, as rows or as a chart.
+//! `iotpipe query`: readings, windows, alerts, newest values and sensors, as rows or as a chart.
 //!
 //! Rows are printed as the store hands them out, page by page, and a chart keeps a bounded number of points, so that the
 //! length of a range costs time and no memory.
 
+mod alerts;
 mod question;
+mod sensors;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -14,18 +17,17 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::{Exit, runtime};
 use crate::cli::QueryArgs;
-use crate::config::Config;
+use crate::config::{Config, UsageError};
 use crate::model::{Kind, Order, ReadingsQuery, SensorId, SensorRow, StoredReading, TimeMs};
-use crate::report::{Out, ReadingLine, Readings, Sensors, plot, printable};
-use crate::store::{AnyStore, Store};
-use question::{Asked, Question, What};
+use crate::report::{Out, ReadingLine, Readings, plot, printable};
+use crate::store::{AnyStore, Store, StoreError};
+use question::{AlertsAsked, Asked, Question, What, WindowsAsked};
 
 /// Kinds whose newest reading is looked up at a time: enough to hide the latency, no load for a cluster.
 const LOOKUPS_IN_FLIGHT: usize = 8;
 
 pub fn run(config: &Config, args: &QueryArgs) -> anyhow::Result<Exit> {
-    let now = TimeMs(jiff::Timestamp::now().as_millisecond());
-    let question = Question::of(args, now)?;
+    let question = Question::of(args, &config.windows.sizes.0, now())?;
     let mut out = Out::stdout();
     runtime()?.block_on(async {
         let store = AnyStore::open(&config.store()).await?;
@@ -35,9 +37,15 @@ pub fn run(config: &Config, args: &QueryArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
+fn now() -> TimeMs {
+    TimeMs(jiff::Timestamp::now().as_millisecond())
+}
+
 async fn answer(store: &impl Store, out: &mut Out, question: &Question) -> anyhow::Result<()> {
     match &question.what {
-        What::Sensors => print_sensors(store, out, question).await,
+        What::Sensors(asked) => sensors::print(store, out, question, asked).await,
+        What::Windows(asked) => windows::print(store, out, question, asked).await,
+        What::Alerts(asked) => alerts::print(store, out, question, asked).await,
         What::Latest(None) => print_latest_of_all(store, out, question).await,
         What::Latest(Some(sensor)) => print_latest_of_kinds(store, out, question, sensor).await,
         What::Readings { sensor, range, order } => print_readings(store, out, question, sensor, range, *order).await,
@@ -52,7 +60,7 @@ pub async fn print_latest(store: &impl Store, out: &mut Out, sensor: SensorId, c
         range: question::ALL_TIME,
         order: Order::NewestFirst,
     };
-    answer(store, out, &Question::new(what, Some(count))).await
+    answer(store, out, &Question::new(what, Some(count), now())).await
 }
 
 /// Draws all readings of the sensor, a chart a kind.
@@ -62,7 +70,60 @@ pub async fn print_plot(store: &impl Store, out: &mut Out, sensor: SensorId) -> 
         range: question::ALL_TIME,
         order: Order::OldestFirst,
     };
-    answer(store, out, &Question::new(what, None)).await
+    answer(store, out, &Question::new(what, None, now())).await
+}
+
+/// Prints the newest `count` windows of that size (seconds) of the sensor's newest day, newest first, as a table with the
+/// day's totals. One of `stored_sizes_s` must divide the size.
+pub async fn print_windows(
+    store: &impl Store,
+    out: &mut Out,
+    sensor: SensorId,
+    size_s: u32,
+    stored_sizes_s: &[u32],
+    count: u64,
+) -> anyhow::Result<()> {
+    let asked = windows_of(sensor, size_s, stored_sizes_s, false)?;
+    answer(store, out, &Question::new(What::Windows(asked), Some(count), now())).await
+}
+
+/// Draws the windows of that size (seconds) of the sensor's newest day, a chart a kind. One of `stored_sizes_s` must divide
+/// the size.
+pub async fn print_window_plot(
+    store: &impl Store,
+    out: &mut Out,
+    sensor: SensorId,
+    size_s: u32,
+    stored_sizes_s: &[u32],
+) -> anyhow::Result<()> {
+    let asked = windows_of(sensor, size_s, stored_sizes_s, true)?;
+    answer(store, out, &Question::new(What::Windows(asked), None, now())).await
+}
+
+fn windows_of(
+    sensor: SensorId,
+    size_s: u32,
+    stored_sizes_s: &[u32],
+    is_plot: bool,
+) -> Result<WindowsAsked, UsageError> {
+    Ok(WindowsAsked {
+        sensor: Asked::of(sensor),
+        range: None,
+        size_s,
+        stored_s: question::stored_size(size_s, stored_sizes_s)?,
+        order: Order::NewestFirst,
+        is_plot,
+    })
+}
+
+/// Prints the newest `count` alerts of all sensors that were raised in the 24 hours up to the newest reading, as a table.
+pub async fn print_alerts(store: &impl Store, out: &mut Out, count: u64) -> anyhow::Result<()> {
+    let what = What::Alerts(AlertsAsked {
+        sensor: None,
+        range: None,
+        only_active: false,
+    });
+    answer(store, out, &Question::new(what, Some(count), now())).await
 }
 
 async fn print_readings(
@@ -185,27 +246,6 @@ async fn print_latest_of_all(store: &impl Store, out: &mut Out, question: &Quest
     Ok(())
 }
 
-/// The directory; with a kind, the sensors that have it.
-async fn print_sensors(store: &impl Store, out: &mut Out, question: &Question) -> anyhow::Result<()> {
-    let mut rows = Sensors::begin(out, question.format)?;
-    let mut sensors = store.sensors();
-    let mut left = question.limit.unwrap_or(u64::MAX);
-    while left > 0
-        && let Some(row) = sensors.try_next().await.context("reading the directory of sensors")?
-    {
-        if question
-            .kind
-            .as_ref()
-            .is_none_or(|kind| row.last_values.contains_key(kind))
-        {
-            rows.row(out, row)?;
-            left -= 1;
-        }
-    }
-    rows.finish(out)?;
-    Ok(())
-}
-
 /// The sensor's row of the directory; that there is none is noted and no error.
 async fn find(store: &impl Store, out: &mut Out, sensor: &Asked) -> Result<Option<SensorRow>, anyhow::Error> {
     let row = store
@@ -227,6 +267,21 @@ async fn find(store: &impl Store, out: &mut Out, sensor: &Asked) -> Result<Optio
     Ok(row)
 }
 
+/// The newest event time of the sensor: of its newest stored reading, or in the directory where readings have outlived
+/// their time to live. The directory may be behind, so the reading lies at its time or later.
+async fn newest(store: &impl Store, row: &SensorRow) -> Result<Option<TimeMs>, StoreError> {
+    let known = row.last_values.values().map(|(time, _)| *time).max();
+    let query = ReadingsQuery {
+        sensor: row.sensor,
+        range: known.unwrap_or(row.first_day.start())..row.last_day.next().start(),
+        kind: None,
+        order: Order::NewestFirst,
+        limit: Some(1),
+    };
+    let reading = store.readings(query).try_next().await?;
+    Ok(known.max(reading.map(|reading| reading.time)))
+}
+
 /// What to ask of the store, cut to the days on which the sensor has readings; `None` where nothing is left.
 fn readings_query(row: &SensorRow, question: &Question, range: &Range<TimeMs>, order: Order) -> Option<ReadingsQuery> {
     let start = range.start.max(row.first_day.start());
@@ -245,29 +300,36 @@ fn explain(out: &mut Out, question: &Question, sensor: &Asked, row: &SensorRow, 
     // What was found comes first where both go to a terminal.
     out.flush()?;
     let name = name(sensor);
-    match &question.kind {
-        Some(kind) if count == 0 && !row.last_values.contains_key(kind) => {
-            let kinds: Vec<String> = row.last_values.keys().map(|kind| printable(kind.as_str())).collect();
-            out.note(&format!(
-                "sensor {name} has no {}; it has {}",
-                printable(kind.as_str()),
-                kinds.join(", ")
-            ));
-        }
-        _ if count == 0 => {
-            let (first, last) = (row.first_day, row.last_day);
-            out.note(&format!(
-                "no such readings of sensor {name}; it has readings from {first} to {last} (UTC)"
-            ));
-        }
-        _ if question.is_limit_default && Some(count) == question.limit => {
-            out.note(&format!(
-                "stopped after {count} readings; --limit, --last or --from asks for more"
-            ));
-        }
-        _ => {}
+    if count == 0 && !name_missing_kind(out, question, &name, row) {
+        let (first, last) = (row.first_day, row.last_day);
+        out.note(&format!(
+            "no such readings of sensor {name}; it has readings from {first} to {last} (UTC)"
+        ));
+    }
+    if count > 0 && question.is_limit_default && Some(count) == question.limit {
+        out.note(&format!(
+            "stopped after {count} readings; --limit, --last or --from asks for more"
+        ));
     }
     Ok(())
+}
+
+/// Notes that the sensor does not have the kind that was asked for, if that is so.
+fn name_missing_kind(out: &mut Out, question: &Question, name: &str, row: &SensorRow) -> bool {
+    let Some(kind) = question
+        .kind
+        .as_ref()
+        .filter(|kind| !row.last_values.contains_key(kind))
+    else {
+        return false;
+    };
+    let kinds: Vec<String> = row.last_values.keys().map(|kind| printable(kind.as_str())).collect();
+    out.note(&format!(
+        "sensor {name} has no {}; it has {}",
+        printable(kind.as_str()),
+        kinds.join(", ")
+    ));
+    true
 }
 
 fn name(sensor: &Asked) -> String {

@@ -1,9 +1,11 @@
 //! `iotpipe.example.toml` is made from the declarations of the settings, and this test keeps it so.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::file;
 use super::layers::Effective;
+use super::rules::{self, DEFAULT_RULES, KEYS};
 use super::settings::SETTINGS;
 use super::value::Shape;
 
@@ -25,6 +27,56 @@ const PROPERTIES: &str = "
 #ssl.ca.location = \"ca.pem\"
 ";
 
+const RULES: &str = "
+# Rules, a table each: [rules.NAME], the name of a-z, 0-9, _ and -. A table with the name of a default rule changes just the
+# keys that it gives; enabled = false turns the rule off. Rules may change at any time: they judge what comes from then on.
+#   kinds       the measures that it judges; [\"*\"] is all
+#   test        high, low      beyond threshold, until hysteresis within it again
+#               step           differs from the reading before by more than threshold
+#               flatline       the same value in so many readings in a row
+#               boolean        not 0
+#               zscore         more than threshold times its usual spread away from its usual level, until
+#                              threshold - hysteresis times; once warm_up readings are known
+#               gap            came after more than times the usual interval; once warm_up intervals are known
+#   debounce    so many readings in a row must say so (1)
+#   severity    info, warning or critical (warning)
+";
+
+const MORE_RULES: &str = "
+# Examples of the other tests:
+#[rules.stuck]
+#kinds = [\"temperature\", \"humidity\"]
+#test = \"flatline\"
+#readings = 20
+
+#[rules.jump]
+#enabled = true
+#kinds = [\"voltage\"]
+#test = \"step\"
+#threshold = 0.5
+#debounce = 1
+#severity = \"critical\"
+
+#[rules.late-again]
+#kinds = [\"*\"]
+#test = \"gap\"
+#times = 10
+#warm_up = 30
+#severity = \"info\"
+";
+
+fn default_rules() -> String {
+    let mut text = RULES.to_owned();
+    for (name, keys) in DEFAULT_RULES {
+        text += &format!("\n[rules.{name}]\n");
+        for (key, value) in *keys {
+            let shape = KEYS.iter().find(|(known, ..)| known == key).unwrap().1;
+            text += &format!("{key} = {}\n", toml_of(value, shape));
+        }
+    }
+    text + MORE_RULES
+}
+
 fn example() -> String {
     let mut effective = Effective::defaults();
     effective.expand_defaults();
@@ -33,7 +85,11 @@ fn example() -> String {
     for setting in SETTINGS {
         if setting.section != section {
             // A table's own keys come before its inner tables.
-            text += if section == "kafka" { PROPERTIES } else { "" };
+            text += &match section {
+                "kafka" => PROPERTIES.to_owned(),
+                "alerts" => default_rules(),
+                _ => String::new(),
+            };
             section = setting.section;
             text += &format!("\n#{}\n[{section}]\n", setting.section_about);
         }
@@ -60,7 +116,7 @@ fn example() -> String {
 
 fn toml_of(text: &str, shape: Shape) -> String {
     match shape {
-        Shape::Number => text.to_owned(),
+        Shape::Number | Shape::Bool => text.to_owned(),
         Shape::NumberOrText if text.parse::<f64>().is_ok() => text.to_owned(),
         Shape::Text | Shape::NumberOrText => format!("{text:?}"),
         Shape::List => format!(
@@ -98,4 +154,9 @@ fn the_example_file_has_every_setting_with_its_default() {
         assert_eq!(given.text, defaults.get(key).text, "{key}");
     }
     assert_eq!(layer.properties.len(), 3);
+    let names: Vec<&str> = layer.rules.keys().map(String::as_str).collect();
+    let resolved = rules::resolve(layer.rules.clone()).unwrap().enabled;
+    let defaults = rules::resolve(BTreeMap::new()).unwrap().enabled;
+    assert_eq!(names.len(), defaults.len() + 3);
+    assert!(defaults.iter().all(|rule| resolved.contains(rule)));
 }

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{UsageError, suggestion};
 use super::layers::{Given, Layer, Origin};
+use super::rules::{self, RuleTable};
 use super::settings::{SETTINGS, setting};
 use super::value::Shape;
 
@@ -17,6 +18,8 @@ pub(super) struct FileLayer {
     pub settings: Layer,
     /// librdkafka's properties, by name. Never to be printed without a mask.
     pub properties: BTreeMap<String, Given>,
+    /// Tables `[rules.NAME]`, by name.
+    pub rules: BTreeMap<String, RuleTable>,
 }
 
 /// Reads the text of a file; `path` is for messages.
@@ -32,13 +35,18 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<FileLayer, UsageError> {
     let mut layer = FileLayer::default();
     for (section, content) in root.get_ref() {
         let (name, at) = (section.get_ref().as_ref(), section.span().start);
-        if !SETTINGS.iter().any(|setting| setting.section == name) {
-            let near = suggestion(name, SETTINGS.iter().map(|setting| setting.section));
+        if !SETTINGS.iter().any(|setting| setting.section == name) && name != rules::SECTION {
+            let sections = SETTINGS.iter().map(|setting| setting.section).chain([rules::SECTION]);
+            let near = suggestion(name, sections);
             return Err(file.wrong(at, &format!("unknown section {name}{near}")));
         }
         let DeValue::Table(keys) = content.get_ref() else {
             return Err(file.wrong(at, &format!("{name} is a section: write [{name}]")));
         };
+        if name == rules::SECTION {
+            layer.rules = file.rules(keys)?;
+            continue;
+        }
         for (key, value) in keys {
             let (full, at) = (format!("{name}.{}", key.get_ref()), key.span().start);
             match (setting(&full), value.get_ref()) {
@@ -97,6 +105,7 @@ impl File<'_> {
         match (shape, value, text) {
             (Shape::Text | Shape::NumberOrText, DeValue::String(_), Some(text)) => Ok(text),
             (Shape::Number | Shape::NumberOrText, DeValue::Integer(_) | DeValue::Float(_), Some(text)) => Ok(text),
+            (Shape::Bool, DeValue::Boolean(_), Some(text)) => Ok(text),
             (Shape::List, DeValue::Array(elements), _) => {
                 let texts = elements.iter().map(|element| match element.get_ref() {
                     DeValue::String(text) if !text.contains(',') => Ok(text.to_string()),
@@ -109,11 +118,33 @@ impl File<'_> {
                     Shape::Text => "text in quotes",
                     Shape::Number => "a number",
                     Shape::NumberOrText => "a number or text in quotes",
+                    Shape::Bool => "true or false",
                     Shape::List => "an array of strings",
                 };
                 Err(self.wrong(at, &format!("{key}: {wanted} is wanted, not {}", value.type_str())))
             }
         }
+    }
+
+    /// Their keys and the shapes of their values; what they mean is for [`rules::resolve`].
+    fn rules(&self, tables: &DeTable<'_>) -> Result<BTreeMap<String, RuleTable>, UsageError> {
+        let mut found = BTreeMap::new();
+        for (name, content) in tables {
+            let (name, at) = (name.get_ref().as_ref(), name.span().start);
+            let DeValue::Table(keys) = content.get_ref() else {
+                return Err(self.wrong(at, &format!("rules.{name} is no rule: write [rules.{name}]")));
+            };
+            rules::check_name(name).map_err(|error| self.wrong(at, &error))?;
+            let mut table = RuleTable::new(self.origin(at));
+            for (key, value) in keys {
+                let at = key.span().start;
+                let (key, shape) = rules::key(name, key.get_ref()).map_err(|error| self.wrong(at, &error))?;
+                let text = self.text_of(value.get_ref(), shape, &format!("rules.{name}.{key}"), at)?;
+                table.keys.insert(key, Given::new(text, self.origin(at)));
+            }
+            found.insert(name.to_owned(), table);
+        }
+        Ok(found)
     }
 
     fn properties(&self, table: &DeTable<'_>) -> Result<BTreeMap<String, Given>, UsageError> {

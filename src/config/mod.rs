@@ -10,8 +10,10 @@ mod error;
 mod file;
 mod layers;
 mod load;
+mod rules;
 mod settings;
 mod value;
+mod window_sizes;
 
 #[cfg(test)]
 mod example;
@@ -27,13 +29,14 @@ pub use environment::Environment;
 pub use error::UsageError;
 pub use layers::Origin;
 pub use settings::{
-    ConsumeConfig, EVERY_COMMAND, FaultsConfig, FieldsConfig, KafkaConfig, LogConfig, ProduceConfig, SETTINGS, Setting,
-    StoreConfig, setting,
+    AlertsConfig, AnalyticsConfig, ConsumeConfig, EVERY_COMMAND, FaultsConfig, FieldsConfig, KafkaConfig, LogConfig,
+    ProduceConfig, SETTINGS, Setting, StoreConfig, Switch, WindowsConfig, setting,
 };
 pub use value::{ByteSize, Seconds, Shape, TimePoint, duration_text, parse_duration, parse_time, parse_time_point};
+pub use window_sizes::{WindowSizes, parse_window_size};
 
 use crate::kafka::KafkaSettings;
-use crate::model::{MASK, Secret, is_secret_name};
+use crate::model::{MASK, Rule, Secret, is_secret_name};
 use crate::store::{SchemaSettings, StoreSettings};
 use layers::{Effective, Given, Layer};
 
@@ -65,6 +68,11 @@ pub struct Config {
     pub kafka: KafkaConfig,
     pub store: StoreConfig,
     pub consume: ConsumeConfig,
+    pub windows: WindowsConfig,
+    pub alerts: AlertsConfig,
+    pub analytics: AnalyticsConfig,
+    /// The rules that are enabled, by name; they judge where `alerts.enabled`.
+    pub rules: Vec<Rule>,
     pub produce: ProduceConfig,
     pub faults: FaultsConfig,
     pub fields: FieldsConfig,
@@ -135,12 +143,17 @@ impl Config {
             ("store.password", cassandra?),
             ("registry.password", registry?),
         ];
-        let listing = listing(&effective, &secrets, &file.properties);
+        let rules = rules::resolve(file.rules)?;
+        let listing = listing(&effective, &rules.listing, &secrets, &file.properties);
         let [kafka, cassandra, registry] = secrets.map(|(_, secret)| secret.map(|(secret, _)| secret));
         Ok(Config {
             kafka: KafkaConfig::read(&effective)?,
             store: StoreConfig::read(&effective)?,
             consume: ConsumeConfig::read(&effective)?,
+            windows: WindowsConfig::read(&effective)?,
+            alerts: AlertsConfig::read(&effective)?,
+            analytics: AnalyticsConfig::read(&effective)?,
+            rules: rules.enabled,
             produce: ProduceConfig::read(&effective)?,
             faults: FaultsConfig::read(&effective)?,
             fields: FieldsConfig::read(&effective)?,
@@ -251,6 +264,7 @@ fn flags(given: &[FlagSetting]) -> Layer {
 
 fn listing(
     effective: &Effective,
+    rules: &[Listed],
     secrets: &[(&str, environment::GivenSecret)],
     properties: &BTreeMap<String, Given>,
 ) -> Vec<Listed> {
@@ -275,5 +289,9 @@ fn listing(
         value: shown(name, &given.text).into(),
         origin: given.origin.clone(),
     });
-    settings.chain(secrets).chain(properties).collect()
+    settings
+        .chain(rules.iter().cloned())
+        .chain(secrets)
+        .chain(properties)
+        .collect()
 }

@@ -8,7 +8,8 @@ use tracing::level_filters::LevelFilter;
 use super::choices::{OnDataLoss, Payload, SqliteSynchronous, Start};
 use super::error::UsageError;
 use super::layers::Effective;
-use super::value::{ByteSize, Seconds, Shape, Value, between, if_set, not_empty, within};
+use super::value::{ByteSize, Seconds, Shape, Value, at_least, between, if_set, not_empty, within};
+use super::window_sizes::WindowSizes;
 use crate::store::{Compaction, Consistency, Replication, StoreUrl};
 
 /// What is known of a setting besides its type.
@@ -27,10 +28,21 @@ pub struct Setting {
     pub flags: &'static [&'static str],
     /// The subcommands that take the flag.
     pub commands: &'static [&'static str],
+    /// Where the flag stands alone and takes no value.
+    pub switch: Option<Switch>,
     /// Variables that people use already, besides [`Setting::variable`].
     pub variables: &'static [&'static str],
     pub shape: Shape,
     pub placeholder: &'static str,
+}
+
+/// A flag without a value.
+#[derive(Clone, Copy, Debug)]
+pub struct Switch {
+    /// What the flag sets.
+    pub text: &'static str,
+    /// The flag's own help: the setting's text may say the opposite.
+    pub help: &'static str,
 }
 
 impl Setting {
@@ -60,6 +72,7 @@ macro_rules! settings {
             $(#[doc = $about:literal])+
             $key:ident: $type:ty = $default:literal
                 $(, flags $flags:expr, on $commands:expr)?
+                $(, switch $switch:literal = $switch_help:literal)?
                 $(, variables $variables:expr)?
                 $(, check $check:expr)?
             ;
@@ -74,6 +87,7 @@ macro_rules! settings {
             default: $default,
             flags: settings!(@or_none $($flags)?),
             commands: settings!(@or_none $($commands)?),
+            switch: settings!(@switch $($switch, $switch_help)?),
             variables: settings!(@or_none $($variables)?),
             shape: <$type as Value>::SHAPE,
             placeholder: <$type as Value>::PLACEHOLDER,
@@ -103,6 +117,8 @@ macro_rules! settings {
     };
     (@or_none) => { &[] };
     (@or_none $list:expr) => { $list };
+    (@switch) => { None };
+    (@switch $text:literal, $help:literal) => { Some(Switch { text: $text, help: $help }) };
 }
 
 settings! {
@@ -188,6 +204,14 @@ settings! {
         /// Readings held in memory until the store has acknowledged them.
         pending_readings: usize = "50000", flags &["--pending-readings"], on &["consume"],
             check within(1000..=100_000_000);
+        /// Memory for what is known of sensors between two records: their state, their open windows. With more sensors than
+        /// fit, the store is asked again for those that come back.
+        state_memory: ByteSize = "256MiB", flags &["--state-memory"], on &["consume"], check at_least("1MiB");
+        /// The longest that a sensor's state waits for the sensor's next write to take it along; its offsets are committed
+        /// once it is stored. `0s` stores it with every write.
+        state_interval: Duration = "1s", flags &["--state-interval"], on &["consume"], check between("0s", "1m");
+        /// Reads of state and windows from the store in flight.
+        loaders: usize = "64", flags &["--loaders"], on &["consume"], check within(1..=4096);
         /// The largest record that is decoded; a larger one is a dead letter.
         max_payload: ByteSize = "1MiB";
         /// How often offsets are committed.
@@ -196,6 +220,28 @@ settings! {
         drain_timeout: Duration = "20s", check between("0s", "1h");
         /// How long the group waits for a silent member before it gives its partitions away.
         session_timeout: Duration = "10s", check between("1s", "30m");
+    }
+
+    /// Windows
+    windows: WindowsConfig {
+        /// Windows by event time are kept up to date in the store: count, sum, mean, deviation, least, greatest, first and
+        /// last value of each measure of a sensor.
+        enabled: bool = "true", flags &["--no-windows"], on &["consume", "demo"], switch "false" = "Keep no windows";
+        /// Their sizes, for example `1m`; each divides a day. Larger ones are put together from them when asked for.
+        sizes: WindowSizes = "1m,1h";
+    }
+
+    /// Alerts
+    alerts: AlertsConfig {
+        /// The rules judge each reading; what they find goes to the store and to the topic of the alerts.
+        enabled: bool = "true", flags &["--no-alerts"], on &["consume", "demo"], switch "false" = "Keep no alerts: no rule judges";
+    }
+
+    /// Analytics
+    analytics: AnalyticsConfig {
+        /// Windows that changed are sent to the topic of the analytics with every commit of offsets.
+        enabled: bool = "false", flags &["--analytics"], on &["consume"],
+            switch "true" = "Send windows that changed to the topic of the analytics with every commit";
     }
 
     /// The simulated fleet

@@ -81,7 +81,16 @@ fn nothing_given_is_the_defaults() {
     assert_eq!(config.produce.interval_s(), 1000.0 / 3500.0);
     assert_eq!(config.log.level, LevelFilter::INFO);
     assert!(config.warnings.is_empty() && config.listing.iter().all(|it| it.origin == Origin::Default));
-    assert_eq!(config.listing.len(), SETTINGS.len());
+    let rules = config.listing.iter().filter(|it| it.key.starts_with("rules.")).count();
+    assert_eq!(config.listing.len() - rules, SETTINGS.len());
+    assert_eq!(
+        config.windows,
+        WindowsConfig {
+            enabled: true,
+            sizes: WindowSizes(vec![60, 3600])
+        }
+    );
+    assert!(config.alerts.enabled && !config.analytics.enabled);
 }
 
 #[test]

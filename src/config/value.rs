@@ -19,6 +19,8 @@ pub enum Shape {
     Number,
     /// A number, or text with a unit.
     NumberOrText,
+    /// `true` or `false`.
+    Bool,
     /// An array of strings; in flags and variables its elements are joined by commas.
     List,
 }
@@ -103,8 +105,20 @@ impl Value for f64 {
     fn parse(text: &str) -> Result<f64, String> {
         match text.replace('_', "").parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(number),
-            _ => Err(format!("{text:?} is no number")),
+            Ok(_) => Err(format!("{text:?} is no finite number")),
+            Err(_) => Err(format!("{text:?} is no number")),
         }
+    }
+}
+
+impl Value for bool {
+    const SHAPE: Shape = Shape::Bool;
+    const PLACEHOLDER: &'static str = "true|false";
+
+    fn parse(text: &str) -> Result<bool, String> {
+        text.to_ascii_lowercase()
+            .parse()
+            .map_err(|_| format!("{text:?} is not one of {}", Self::PLACEHOLDER))
     }
 }
 
@@ -158,6 +172,14 @@ impl Value for ByteSize {
         };
         let number: u64 = number.replace('_', "").parse().map_err(|_| not_a_size(text))?;
         number.checked_mul(factor).map(ByteSize).ok_or_else(|| not_a_size(text))
+    }
+}
+
+/// A check of the fewest bytes.
+pub(super) fn at_least(lowest: &'static str) -> impl Fn(&ByteSize) -> Result<(), String> {
+    move |size| match *size >= ByteSize::parse(lowest)? {
+        true => Ok(()),
+        false => Err(format!("{} bytes are less than {lowest}", size.0)),
     }
 }
 
@@ -380,6 +402,7 @@ mod tests {
         assert_eq!(ByteSize::parse("1MiB"), Ok(ByteSize(1_048_576)));
         assert_eq!(ByteSize::parse("1_048_576"), Ok(ByteSize(1_048_576)));
         assert_eq!(ByteSize::parse("500 kB"), Ok(ByteSize(500_000)));
+        assert!(at_least("1MiB")(&ByteSize(1 << 20)).is_ok() && at_least("1MiB")(&ByteSize(1)).is_err());
         for wrong in ["", "MiB", "1.5MiB", "-1", "1 furlong", "99999999999GiB"] {
             assert!(ByteSize::parse(wrong).is_err(), "{wrong}");
         }
@@ -404,6 +427,9 @@ mod tests {
         assert!(Vec::<String>::parse("a,,b").is_err());
         assert_eq!(LevelFilter::parse("WARNING"), Ok(LevelFilter::WARN));
         assert!(LevelFilter::parse("loud").is_err());
+        assert_eq!((bool::parse("True"), bool::parse("false")), (Ok(true), Ok(false)));
+        assert!(bool::parse("1").is_err_and(|error| error.contains("true|false")));
+        assert_eq!(f64::parse("inf"), Err("\"inf\" is no finite number".into()));
         assert_eq!(Option::<Duration>::parse("none"), Ok(None));
         assert_eq!(Seconds::parse("0.5"), Ok(Seconds(0.5)));
         assert_eq!(Seconds::parse("250ms"), Ok(Seconds(0.25)));

@@ -8,6 +8,7 @@
 
 mod encode;
 mod faults;
+mod history;
 mod schedule;
 mod sensor;
 mod signal;
@@ -24,6 +25,7 @@ use crate::model::TimeMs;
 
 pub use encode::Format;
 pub use faults::{FAULT_HEADER, Fault, FaultSettings, Malformation};
+pub use history::{Histories, History, Sent};
 pub use schedule::{Plan, Schedule, Timing};
 
 use encode::{Encoder, malform};
@@ -179,9 +181,7 @@ impl Fleet {
             shapes: settings.kinds.iter().map(|kind| Shape::of_kind(kind)).collect(),
             encoder,
             fates,
-            late_max_ms: u64::try_from(settings.faults.late_max.as_millis())
-                .unwrap_or(u64::MAX)
-                .max(1),
+            late_max_ms: late_max_ms(&settings.faults),
             cursor: settings.schedule.cursor(),
             held: BinaryHeap::new(),
             duplicate: None,
@@ -307,7 +307,7 @@ impl Fleet {
             }
             Fate::Late => {
                 self.counts.late += 1;
-                let delay_ms = self.late_delay_ms(random);
+                let delay_ms = late_delay_ms(self.late_max_ms, random);
                 self.held.push(Reverse((TimeMs(time.0.saturating_add(delay_ms)), slot)));
                 return Step::Nothing;
             }
@@ -358,15 +358,6 @@ impl Fleet {
         self.write(index, k, time, time, distortion, out)
     }
 
-    /// Most late records come soon, a few near the longest delay. The triangular distribution needs no more than a square
-    /// root, which IEEE 754 fixes to the bit: every machine draws the same.
-    fn late_delay_ms(&self, random: u64) -> i64 {
-        let longest_ms = self.late_max_ms as f64;
-        let delays = Triangular::new(0.0, longest_ms, 0.0).expect("the settings were checked: at least 1 ms");
-        let delay_ms = delays.sample(&mut SplitMix64::seed_from_u64(random)).ceil();
-        (delay_ms as i64).clamp(1, i64::try_from(self.late_max_ms).unwrap_or(i64::MAX))
-    }
-
     /// A record of now with the values of reading `from_k`.
     fn make_stuck(&mut self, index: usize, from_k: u64, time: TimeMs, emission: &mut Emission) {
         let first_slot = from_k * u64::from(self.settings.schedule.sensors()) + index as u64;
@@ -408,6 +399,19 @@ impl Fleet {
             }
         }
     }
+}
+
+/// The longest delay of a late record, at least 1 ms.
+fn late_max_ms(faults: &FaultSettings) -> u64 {
+    u64::try_from(faults.late_max.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// Most late records come soon, a few near the longest delay. The triangular distribution needs no more than a square root,
+/// which IEEE 754 fixes to the bit: every machine draws the same.
+fn late_delay_ms(late_max_ms: u64, random: u64) -> i64 {
+    let delays = Triangular::new(0.0, late_max_ms as f64, 0.0).expect("at least 1 ms");
+    let delay_ms = delays.sample(&mut SplitMix64::seed_from_u64(random)).ceil();
+    (delay_ms as i64).clamp(1, i64::try_from(late_max_ms).unwrap_or(i64::MAX))
 }
 
 /// The random numbers of one sensor's reading number `k`.

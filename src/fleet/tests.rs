@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::*;
+use crate::model::SensorId;
 
 const START: TimeMs = TimeMs(1_762_344_000_000);
 
@@ -262,4 +263,61 @@ fn wide_records_have_all_kinds_and_a_label() {
         assert!(json["motion"].is_boolean() && json["light"].is_number() && json["location"]["latitude"].is_number());
     }
     assert_eq!(emissions.iter().map(|e| &e.key).collect::<BTreeSet<_>>().len(), 3);
+}
+
+/// What a payload says, read by a parser of JSON.
+fn values_of(payload: &[u8], format: Format) -> BTreeMap<String, f64> {
+    let record: serde_json::Value = serde_json::from_slice(payload).expect("JSON");
+    let number = |value: &serde_json::Value| value.as_f64().or(value.as_bool().map(|on| f64::from(u8::from(on))));
+    match format {
+        Format::Narrow => {
+            let kind = record["type"].as_str().expect("a kind").to_owned();
+            BTreeMap::from([(kind, number(&record["reading"]).expect("a number"))])
+        }
+        Format::Wide => DEFAULT_KINDS
+            .map(|kind| (kind.to_owned(), number(&record[kind]).expect("a number")))
+            .into(),
+    }
+}
+
+#[test]
+fn a_sensors_history_is_its_part_of_the_fleet() {
+    for format in [Format::Narrow, Format::Wide] {
+        let settings = FleetSettings {
+            format,
+            faults: all_faults(),
+            ..settings(7, 3_000)
+        };
+        let mut fleet = Fleet::new(settings.clone()).unwrap();
+        let mut emission = Emission::default();
+        let mut sent: HashMap<Vec<u8>, Vec<Emission>> = HashMap::new();
+        while fleet.next_record(&mut emission) {
+            sent.entry(emission.key.clone()).or_default().push(emission.clone());
+        }
+        let histories = Histories::new(settings, fleet.slots()).unwrap();
+        assert_eq!(histories.sensors(), 7);
+        for index in 0..7 {
+            let mut history = histories.of_sensor(index);
+            let id = history.sensor();
+            let of_fleet = sent
+                .iter()
+                .find(|(key, _)| SensorId::from_text(std::str::from_utf8(key).unwrap()).0 == id);
+            for emission in of_fleet.expect("the sensor").1 {
+                let record = history.next().expect("as many records");
+                assert_eq!((record.event_time, record.fault), (emission.event_time, emission.fault));
+                let mut readings = Vec::new();
+                history.readings(&record, &mut readings);
+                let values: BTreeMap<String, f64> = readings
+                    .into_iter()
+                    .map(|(kind, value)| (kind.to_string(), value))
+                    .collect();
+                if record.is_malformed() {
+                    assert_eq!(values, BTreeMap::new());
+                } else {
+                    assert_eq!(values, values_of(&emission.payload, format));
+                }
+            }
+            assert!(history.next().is_none());
+        }
+    }
 }

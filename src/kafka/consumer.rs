@@ -497,8 +497,11 @@ impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch)> PollThread<D> {
         match assign(&self.consumer, &list) {
             Ok(()) => {
                 self.started.extend(starts.keys());
+                // librdkafka keeps a partition paused that was taken away while it was, also when it comes back.
                 if self.gauges.is_paused() || self.stopping {
                     warn_if_failed("pause", self.consumer.pause(&list));
+                } else {
+                    warn_if_failed("resume", self.consumer.resume(&list));
                 }
             }
             Err(error) => {

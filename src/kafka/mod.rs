@@ -9,6 +9,7 @@ mod group;
 pub mod letters;
 mod log;
 pub mod metadata;
+pub mod outputs;
 pub mod producer;
 mod settings;
 mod topic_id;

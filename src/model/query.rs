@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::{Day, Kind, Location, SensorId, TimeMs};
+use super::{Aggregate, AlertId, Day, Kind, Location, SensorId, TimeMs, WindowKey};
 
 /// By event time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,4 +45,35 @@ pub struct SensorRow {
     pub last_day: Day,
     /// The newest value of each kind with its event time, at most a minute behind the readings.
     pub last_values: BTreeMap<Kind, (TimeMs, f64)>,
+    /// Alerts that are active now, with the time they were raised at.
+    pub active_alerts: BTreeMap<AlertId, TimeMs>,
+}
+
+/// Windows of one sensor.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WindowsQuery {
+    pub sensor: SensorId,
+    /// Stored size, seconds.
+    pub size_s: u32,
+    /// Of the windows' starts, the end exclusive. The store reads only the days in it.
+    pub range: Range<TimeMs>,
+    /// Only this measure; all where absent.
+    pub kind: Option<Kind>,
+}
+
+/// A source's part of a window as the store holds it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StoredWindow {
+    pub key: WindowKey,
+    /// The source's key: topic, topic id and partition.
+    pub source: String,
+    pub aggregate: Aggregate,
+}
+
+/// Alerts of one sensor or of all.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AlertsQuery {
+    pub sensor: Option<SensorId>,
+    /// Of the time they were raised at, the end exclusive. The store reads only the days in it.
+    pub range: Range<TimeMs>,
 }

@@ -14,13 +14,14 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 
 use super::decode::decode_into;
+use super::outputs::Outputs;
 use super::retry::{StoreHealth, until_done};
-use super::writers::{Landed, Writers};
+use super::writers::{Landed, ToStore, Writers};
 use crate::codec::{Decoder, FieldNames, Limits};
 use crate::kafka::consumer::{self, ConsumerGauges, ConsumerSettings, FromConsumer, PollThread, ToConsumer};
 use crate::kafka::dead_letters::{DeadLetterProducer, Delivery};
 use crate::kafka::{Group, KafkaError, KafkaSettings};
-use crate::model::{LedgerEntry, SensorWrite, Source};
+use crate::model::{LedgerEntry, Load, SensorWrite, Source};
 use crate::processor::{self, Counters, Effect, Event, Processor, StartFacts};
 use crate::store::{Store, StoreError};
 use crate::telemetry::events;
@@ -30,6 +31,8 @@ use crate::telemetry::events;
 pub struct ConsumeSettings {
     pub consumer: ConsumerSettings,
     pub dead_letter_topic: String,
+    pub alerts_topic: String,
+    pub analytics_topic: String,
     pub fields: FieldNames,
     pub limits: Limits,
     pub processor: processor::Settings,
@@ -115,6 +118,8 @@ const LATENCY_MAX_MS: u64 = 3_600_000;
 
 enum Answer {
     Event(Event),
+    /// Something was delivered.
+    Wake,
     Landed(Landed),
     EndReached,
     Failed(String),
@@ -154,6 +159,7 @@ struct Run<'s, S> {
     writers: Writers,
     health: Arc<StoreHealth>,
     dead_letters: DeadLetterProducer,
+    outputs: Outputs,
     group: Option<Group>,
     gauges: Arc<ConsumerGauges>,
     to_consumer: Sender<ToConsumer>,
@@ -185,6 +191,9 @@ impl<'s, S: Store> Run<'s, S> {
         let partitions = group.partitions()?;
 
         let (answer, answers) = unbounded(); // bounded by what is in flight
+        let waker = answer.clone();
+        let wake = move || drop(waker.send(Answer::Wake));
+        let outputs = Outputs::new(kafka, settings, wake)?;
         let (tell, from_consumer) = bounded(BATCHES_AHEAD);
         let (to_consumer, told) = unbounded(); // a few commands a second
         let mut decoder = Decoder::new(settings.fields.clone(), settings.limits.clone());
@@ -211,6 +220,7 @@ impl<'s, S: Store> Run<'s, S> {
             writers,
             health,
             dead_letters,
+            outputs,
             group: Some(group),
             gauges,
             to_consumer,
@@ -279,10 +289,17 @@ impl<'s, S: Store> Run<'s, S> {
     fn on_answer(&mut self, answer: Answer) -> Result<(), ConsumeError> {
         match answer {
             Answer::Event(event) => self.handle(event),
-            Answer::Landed(Ok((writer, write))) => {
+            Answer::Wake => Ok(()),
+            Answer::Landed(Ok((writer, landed))) => {
                 self.writers.is_free_again(writer);
-                self.note_latency(&write);
-                self.handle(Event::Written(write))
+                match landed {
+                    ToStore::Write(write) => {
+                        self.note_latency(&write);
+                        events::write_acknowledged(&write);
+                        self.handle(Event::Written(write))
+                    }
+                    ToStore::Alerts(alerts) => Ok(self.outputs.send_alerts(&alerts)?),
+                }
             }
             Answer::Landed(Err(failure)) | Answer::Failed(failure) => Err(ConsumeError::Failed(failure)),
             Answer::EndReached => {
@@ -306,7 +323,10 @@ impl<'s, S: Store> Run<'s, S> {
 
     fn carry_out(&mut self, effect: Effect) -> Result<(), ConsumeError> {
         match effect {
-            Effect::Write(write) => self.writers.send(write),
+            Effect::Write(write) => self.writers.send(ToStore::Write(write)),
+            Effect::WriteAlerts(alerts) => self.writers.send(ToStore::Alerts(alerts)),
+            Effect::Load(load) => self.load(load),
+            Effect::Publish(windows) => self.outputs.publish(&windows)?,
             Effect::SendDeadLetter(letter) => {
                 events::dead_letter(letter.partition, letter.offset, letter.reason, &letter.detail);
                 self.dead_letters.send(*letter)?;
@@ -364,6 +384,17 @@ impl<'s, S: Store> Run<'s, S> {
         });
     }
 
+    fn load(&self, load: Box<Load>) {
+        let (store, health, answer) = (self.store.clone(), self.health.clone(), self.answer.clone());
+        self.runtime.spawn(async move {
+            let loaded = until_done(&health, || store.load(&load)).await;
+            let _ = answer.send(match loaded {
+                Ok(loaded) => Answer::Event(Event::Loaded(Box::new(loaded))),
+                Err(error) => Answer::Failed(error.to_string()),
+            });
+        });
+    }
+
     fn open_ledger(&self, entry: LedgerEntry) {
         let (store, health, answer) = (self.store.clone(), self.health.clone(), self.answer.clone());
         self.runtime.spawn(async move {
@@ -411,6 +442,9 @@ impl<'s, S: Store> Run<'s, S> {
                 }
                 Delivery::Failed(failure) => return Err(ConsumeError::Failed(failure)),
             }
+        }
+        for event in self.outputs.deliveries()? {
+            self.handle(event)?;
         }
         Ok(())
     }
@@ -523,7 +557,7 @@ fn watch_end(group: Group, partitions: Vec<i32>, answer: Sender<Answer>) -> Resu
         }
         // Ends with the run: the answers' receiver is gone then, and so is the reason to look.
         std::thread::sleep(END_CHECK_INTERVAL);
-        if answer.send(Answer::Event(Event::Tick)).is_err() {
+        if answer.send(Answer::Wake).is_err() {
             return;
         }
     };

@@ -2,6 +2,7 @@
 
 pub mod consume;
 mod decode;
+mod outputs;
 pub mod pacer;
 pub mod produce;
 mod retry;

@@ -2,27 +2,37 @@
 //!
 //! Pure and synchronous: events in, effects out. No clock, no randomness, no I/O; time comes with events. Whoever drives
 //! it (the pipeline, a test, a simulator) carries the effects out and answers with events. It has four small parts:
-//! [`sensor`] folds records, [`cache`] holds the sensors in bounded memory, [`scheduler`] says what is written next, and
-//! [`offsets`] knows up to where a partition is acknowledged.
+//! [`sensor`] folds records (into [`cells`]: windows, and the state that [`detectors`] keep), [`cache`] holds the sensors in
+//! bounded memory, [`scheduler`] says what is written next, and [`offsets`] knows up to where a partition is acknowledged.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::model::{
-    DeadLetter, LedgerEntry, ProcessingConfig, Reading, Record, RecordBatch, SensorWrite, Source, WriteId,
+    AlertWrite, DeadLetter, LedgerEntry, Load, LoadId, Loaded, ProcessingConfig, Reading, Record, RecordBatch, Rule,
+    SensorId, SensorWrite, Source, WindowCell, WindowKey, WriteId,
 };
 
 mod cache;
+mod cells;
+mod detectors;
 mod offsets;
+mod partition;
 mod scheduler;
+mod seen;
 mod sensor;
-mod start;
 #[cfg(test)]
-mod tests;
+mod simulator;
+mod start;
+mod state;
+mod teeth;
 
-use cache::Cache;
-use offsets::{Offsets, Ticket};
+use cache::{Cache, Slot};
+use offsets::Ticket;
+use partition::{Partition, Round};
 use scheduler::Scheduler;
+use sensor::{Request, WriteTerms};
+use teeth::Tooth;
 
 pub use start::{OnDataLoss, Refusal, StartFacts, StartPolicy};
 
@@ -43,6 +53,12 @@ pub enum Event {
     Lost(Vec<i32>),
     /// The store acknowledged a write, which is handed back.
     Written(Box<SensorWrite>),
+    /// The answer to [`Effect::Load`].
+    Loaded(Box<Loaded>),
+    /// The store and the broker acknowledged [`Effect::WriteAlerts`].
+    AlertsWritten(WriteId),
+    /// The broker acknowledged [`Effect::Publish`].
+    Published,
     /// The broker acknowledged a dead letter of this partition and offset.
     DeadLettered { partition: i32, offset: i64 },
     /// The answer to [`Effect::AdvanceLedger`].
@@ -75,6 +91,12 @@ pub enum Effect {
     /// Stop: going on would pass off a partial result as whole.
     Refuse(Refusal),
     Write(Box<SensorWrite>),
+    /// Read cells of a sensor that its records need.
+    Load(Box<Load>),
+    /// Write alerts to the store and to their topic: answered once both are acknowledged.
+    WriteAlerts(Box<AlertWrite>),
+    /// Send the windows that changed since the last commit to the analytics topic.
+    Publish(Vec<ChangedWindow>),
     SendDeadLetter(Box<DeadLetter>),
     /// Raise the ledger before the offsets: a committed offset beyond the ledger would look like a hole.
     AdvanceLedger(Vec<(Source, i64)>),
@@ -84,6 +106,14 @@ pub enum Effect {
     Release(Vec<i32>),
     /// All is acknowledged and committed.
     Drained,
+}
+
+/// A window as it stands, for the analytics topic.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ChangedWindow {
+    pub sensor: SensorId,
+    pub source: Arc<Source>,
+    pub cell: WindowCell,
 }
 
 /// Bounds and intervals.
@@ -103,7 +133,15 @@ pub struct Settings {
     pub commit_interval_ms: i64,
     /// Between two sightings of a sensor that say nothing of a new day.
     pub sighting_interval_ms: i64,
+    /// Loads in flight, over all sensors.
+    pub loads_in_flight: usize,
+    /// Between two writes of one sensor's state; its offsets wait for it. 0: with every write.
+    pub state_interval_ms: i64,
+    /// Windows that changed go to the analytics topic.
+    pub analytics: bool,
+    pub rules: Arc<Vec<Rule>>,
     pub start: StartPolicy,
+    /// Also says which windows there are, and whether rules judge.
     pub processing: ProcessingConfig,
     pub topic: Arc<str>,
 }
@@ -121,21 +159,43 @@ pub struct Counters {
     pub dead_letters: u64,
     /// Records that lie below the ledger's `acked_to`: processed once more after a crash or a reset.
     pub redelivered: u64,
+    /// Cells of windows acknowledged by the store.
+    pub windows_written: u64,
+    /// Cells of sensors' states acknowledged by the store.
+    pub states_written: u64,
+    /// Reads of cells that were answered.
+    pub loads: u64,
+    /// Changes of alerts that were sent.
+    pub alerts: u64,
 }
 
-/// What is known of an assigned partition.
-struct Partition {
-    source: Source,
-    offsets: Offsets,
-    /// The ledger's position as this process last raised it.
-    ledger_to: i64,
-    /// The committed position as this process last set it.
-    committed_to: Option<i64>,
-    /// Where this assignment began.
-    started_at: i64,
-    /// Below this offset records were acknowledged before this assignment.
-    redelivered_below: i64,
-    revoked: bool,
+/// What the folding of a record depends on beside the record.
+#[derive(Debug)]
+struct Folding {
+    window_sizes_s: Vec<u32>,
+    detects: bool,
+    /// Sorted by name.
+    rules: Vec<Rule>,
+    /// Windows that hold a record already are written (and so published) again when it comes again.
+    rewrites_windows: bool,
+}
+
+impl Folding {
+    fn new(settings: &Settings) -> Folding {
+        let mut rules = settings.rules.to_vec();
+        rules.sort_by(|a, b| a.name.cmp(&b.name));
+        Folding {
+            window_sizes_s: settings.processing.window_sizes_s.clone(),
+            detects: settings.processing.alerts,
+            rules,
+            rewrites_windows: settings.analytics,
+        }
+    }
+
+    /// Without windows and alerts there is nothing to keep, to load or to fold.
+    fn keeps_cells(&self) -> bool {
+        self.detects || !self.window_sizes_s.is_empty()
+    }
 }
 
 /// The processor. One owner feeds it events; it never blocks.
@@ -144,16 +204,20 @@ pub struct Processor {
     partitions: BTreeMap<i32, Partition>,
     /// Assigned, and waiting for the facts or for the ledger.
     starting: BTreeMap<i32, Option<(Source, i64)>>,
+    /// Partitions whose facts are being looked up; `true` where that was for an earlier assignment, so that the answer may
+    /// be about a topic that is no more.
+    looking_up: BTreeMap<i32, bool>,
+    folding: Folding,
     cache: Cache,
     scheduler: Scheduler,
     dead_letters: HashMap<(i32, i64), (Ticket, usize)>,
     dead_letter_bytes: usize,
     next_write: u64,
+    next_load: u64,
     counters: Counters,
     last_commit_ms: i64,
     no_commit_before_ms: i64,
-    ledger_flying: Option<Vec<(i32, i64)>>,
-    commit_flying: Option<Vec<(i32, i64)>>,
+    round: Round,
     draining: bool,
     drained: bool,
 }
@@ -162,18 +226,20 @@ impl Processor {
     pub fn new(settings: Settings) -> Processor {
         Processor {
             cache: Cache::new(settings.cache_bytes),
-            scheduler: Scheduler::new(settings.writes_in_flight),
+            scheduler: Scheduler::new(settings.writes_in_flight, settings.loads_in_flight),
+            folding: Folding::new(&settings),
             settings,
             partitions: BTreeMap::new(),
             starting: BTreeMap::new(),
+            looking_up: BTreeMap::new(),
             dead_letters: HashMap::new(),
             dead_letter_bytes: 0,
             next_write: 0,
+            next_load: 0,
             counters: Counters::default(),
             last_commit_ms: i64::MIN,
             no_commit_before_ms: i64::MIN,
-            ledger_flying: None,
-            commit_flying: None,
+            round: Round::Idle,
             draining: false,
             drained: false,
         }
@@ -194,6 +260,16 @@ impl Processor {
 
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Estimate of what the sensors in memory take, bytes.
+    pub fn cache_bytes(&self) -> usize {
+        self.cache.bytes()
+    }
+
+    /// Sensors that had to make room for others.
+    pub fn evicted(&self) -> u64 {
+        self.cache.evicted()
     }
 
     pub fn writes_in_flight(&self) -> usize {
@@ -221,19 +297,24 @@ impl Processor {
             Event::Assigned(partitions) => self.assigned(partitions, effects),
             Event::StartsFound(facts) => facts.into_iter().for_each(|facts| self.start_found(facts, effects)),
             Event::LedgerOpened(entry) => self.ledger_opened(&entry, effects),
-            Event::Records(batch) => self.records(batch),
-            Event::Revoked(partitions) => self.revoked(&partitions, effects),
+            Event::Records(batch) => self.records(batch, now_ms),
+            Event::Revoked(partitions) => self.revoked(&partitions, now_ms, effects),
             Event::Lost(partitions) => partitions
                 .into_iter()
                 .for_each(|partition| self.drop_partition(partition)),
-            Event::Written(write) => self.written(&write),
+            Event::Written(write) => self.written(&write, now_ms),
+            Event::Loaded(loaded) => self.loaded(*loaded, now_ms, effects),
+            Event::AlertsWritten(id) => self.alerts_written(id, now_ms),
+            Event::Published => self.published(effects),
             Event::DeadLettered { partition, offset } => self.dead_lettered(partition, offset),
             Event::LedgerAdvanced => self.ledger_advanced(effects),
             Event::Committed(taken) => self.commit_done(taken, now_ms),
-            Event::Drain => self.draining = true,
+            Event::Drain => self.drain(now_ms),
             Event::Tick => {}
         }
+        self.write_due_states(now_ms);
         self.send_writes(now_ms, effects);
+        self.send_loads(effects);
         self.send_dead_letters(effects);
         self.commit(now_ms, effects);
         self.release(effects);
@@ -246,12 +327,30 @@ impl Processor {
             self.drop_partition(partition);
             self.starting.insert(partition, None);
         }
-        effects.push(Effect::FindStarts(partitions));
+        self.find_starts(partitions, effects);
+    }
+
+    /// One look-up of a partition is in flight at a time, so that it is plain which assignment an answer is for.
+    fn find_starts(&mut self, mut partitions: Vec<i32>, effects: &mut Vec<Effect>) {
+        partitions.retain(|partition| match self.looking_up.get_mut(partition) {
+            Some(is_outdated) => {
+                *is_outdated = true;
+                false
+            }
+            None => self.looking_up.insert(*partition, false).is_none(),
+        });
+        if !partitions.is_empty() {
+            effects.push(Effect::FindStarts(partitions));
+        }
     }
 
     fn start_found(&mut self, facts: StartFacts, effects: &mut Vec<Effect>) {
+        let is_outdated = self.looking_up.remove(&facts.partition) == Some(true);
         if !self.starting.contains_key(&facts.partition) {
             return; // revoked while the facts were looked up
+        }
+        if is_outdated {
+            return self.find_starts(vec![facts.partition], effects);
         }
         let source = Source {
             topic: self.settings.topic.clone(),
@@ -309,20 +408,12 @@ impl Processor {
     fn start(&mut self, source: Source, offset: i64, acked_to: i64, effects: &mut Vec<Effect>) {
         let partition = source.partition;
         self.starting.remove(&partition);
-        let state = Partition {
-            source,
-            offsets: Offsets::starting_at(offset),
-            ledger_to: acked_to,
-            committed_to: None,
-            started_at: offset,
-            redelivered_below: acked_to,
-            revoked: false,
-        };
-        self.partitions.insert(partition, state);
+        self.partitions
+            .insert(partition, Partition::new(source, offset, acked_to));
         effects.push(Effect::Start { partition, offset });
     }
 
-    fn records(&mut self, batch: RecordBatch) {
+    fn records(&mut self, batch: RecordBatch, now_ms: i64) {
         let RecordBatch {
             records,
             readings,
@@ -334,12 +425,12 @@ impl Processor {
                 self.dead_letter(letter);
             }
             let readings = &readings[record.readings.start as usize..record.readings.end as usize];
-            self.record(record, readings);
+            self.record(record, readings, now_ms);
         }
         dead.for_each(|(_, letter)| self.dead_letter(letter));
     }
 
-    fn record(&mut self, record: &Record, readings: &[Reading]) {
+    fn record(&mut self, record: &Record, readings: &[Reading], now_ms: i64) {
         let Some(partition) = self.partitions.get_mut(&record.partition) else {
             return;
         };
@@ -348,12 +439,26 @@ impl Processor {
         };
         self.counters.records += 1;
         self.counters.redelivered += u64::from(record.offset < partition.redelivered_below);
-        let slot = self.cache.entry(record.partition, record.sensor);
+        let slot = self.cache.entry(record.partition, record.sensor, &partition.source);
         self.scheduler.add_pending(readings.len());
+        self.cache.get_mut(slot).take(record, readings, ticket);
+        self.advance(slot, now_ms);
+    }
+
+    /// Folds what can be folded of a sensor, and queues it for what it needs next.
+    fn advance(&mut self, slot: Slot, now_ms: i64) {
+        let is_short = self.cache.is_over_bound();
         let sensor = self.cache.get_mut(slot);
-        sensor.fold(record, readings, ticket);
-        if sensor.queue_if_ready() {
+        if sensor.fold(&self.folding) {
+            self.scheduler.needs_load(slot);
+        }
+        let partition = self.partitions.get(&sensor.partition());
+        let is_revoked = partition.is_some_and(|partition| partition.revoked);
+        let state_now = self.draining || is_revoked || is_short;
+        if sensor.queue_if_ready(now_ms, state_now) {
             self.scheduler.ready(slot);
+        } else if let Some(at_ms) = sensor.defer() {
+            self.scheduler.defer(at_ms, slot);
         }
     }
 
@@ -375,16 +480,90 @@ impl Processor {
 
     fn send_writes(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
         while let Some(slot) = self.scheduler.next() {
-            let id = WriteId(self.next_write);
-            self.next_write += 1;
-            let next_sighting_ms = now_ms.saturating_add(self.settings.sighting_interval_ms);
-            let readings = self.settings.readings_per_write;
-            let write = self
-                .cache
-                .get_mut(slot)
-                .take_write(id, readings, now_ms, next_sighting_ms);
-            self.scheduler.sent(id, slot);
-            effects.push(Effect::Write(write));
+            self.send_next(slot, now_ms, effects);
+            if teeth::is_out(Tooth::OutputsBeforeState) {
+                let sensor = self.cache.get_mut(slot);
+                if sensor.alerts_out() {
+                    self.send_next(slot, now_ms, effects);
+                }
+            }
+        }
+    }
+
+    fn send_next(&mut self, slot: Slot, now_ms: i64, effects: &mut Vec<Effect>) {
+        let id = WriteId(self.next_write);
+        self.next_write += 1;
+        let is_short = self.cache.is_over_bound();
+        let sensor = self.cache.get_mut(slot);
+        let partition = self.partitions.get_mut(&sensor.partition());
+        let is_revoked = partition.as_ref().is_some_and(|partition| partition.revoked);
+        let terms = WriteTerms {
+            readings_max: self.settings.readings_per_write,
+            now_ms,
+            next_sighting_ms: now_ms.saturating_add(self.settings.sighting_interval_ms),
+            next_state_ms: now_ms.saturating_add(self.settings.state_interval_ms),
+            state_now: self.draining || is_revoked || is_short,
+        };
+        self.scheduler.sent(id, slot);
+        match sensor.take_request(id, &terms) {
+            Request::Alerts(alerts) => {
+                self.counters.alerts += alerts.changes.len() as u64;
+                effects.push(Effect::WriteAlerts(alerts));
+            }
+            Request::Write(write) => {
+                if teeth::is_out(Tooth::OffsetsLast)
+                    && let Some(partition) = partition
+                {
+                    sensor
+                        .flying_tickets()
+                        .for_each(|ticket| partition.offsets.acknowledge(ticket));
+                }
+                effects.push(Effect::Write(write));
+                // While it flies, what waited behind its alerts is folded.
+                self.advance(slot, now_ms);
+            }
+        }
+    }
+
+    fn send_loads(&mut self, effects: &mut Vec<Effect>) {
+        while let Some(slot) = self.scheduler.next_load() {
+            let id = LoadId(self.next_load);
+            self.next_load += 1;
+            if let Some(load) = self.cache.get_mut(slot).take_load(id, &self.folding) {
+                self.scheduler.load_sent(id, slot);
+                effects.push(Effect::Load(load));
+            }
+        }
+    }
+
+    fn loaded(&mut self, loaded: Loaded, now_ms: i64, effects: &mut Vec<Effect>) {
+        self.counters.loads += 1;
+        let Some(slot) = self.scheduler.loaded(loaded.id) else {
+            return;
+        };
+        let sensor = self.cache.get_mut(slot);
+        if let Err(why) = sensor.loaded(loaded) {
+            let (partition, id) = sensor.key();
+            effects.push(Effect::Refuse(Refusal(format!(
+                "the state of sensor {id} (partition {partition}) cannot be read: {why}: it was written by another version of \
+                 iotpipe, or by somebody else"
+            ))));
+            return;
+        }
+        self.cache.count(slot);
+        self.advance(slot, now_ms);
+    }
+
+    /// Sensors that got no more records still owe their state, so that their offsets can be committed. Where memory is
+    /// short they owe it now: what owes nothing can be evicted.
+    fn write_due_states(&mut self, now_ms: i64) {
+        let is_short = self.cache.is_over_bound();
+        for _ in 0..self.scheduler.deferred() {
+            let Some(slot) = self.scheduler.next_due(if is_short { i64::MAX } else { now_ms }) else {
+                break;
+            };
+            self.cache.get_mut(slot).undefer();
+            self.advance(slot, now_ms);
         }
     }
 
@@ -396,25 +575,49 @@ impl Processor {
         );
     }
 
-    fn written(&mut self, write: &SensorWrite) {
+    fn written(&mut self, write: &SensorWrite, now_ms: i64) {
         self.counters.writes += 1;
         self.counters.readings_written += write.rows.len() as u64;
-        self.scheduler.drop_pending(write.rows.len());
+        self.counters.windows_written += write.windows.len() as u64;
+        self.counters.states_written += u64::from(write.state.is_some());
         let Some(slot) = self.scheduler.landed(write.id) else {
             return;
         };
         let sensor = self.cache.get_mut(slot);
-        let tickets = sensor.landed();
+        self.scheduler.drop_pending(sensor.readings_in_flight());
+        let mut done = Vec::new();
+        sensor.landed(&self.folding, &mut done);
         if sensor.is_abandoned() {
-            // Its partition went away while the write flew: nothing to acknowledge, and nobody to keep it for.
-            self.cache.free(slot);
+            self.free_abandoned(slot);
             return;
         }
         if let Some(partition) = self.partitions.get_mut(&sensor.partition()) {
-            tickets.iter().for_each(|ticket| partition.offsets.acknowledge(*ticket));
+            done.iter().for_each(|ticket| partition.offsets.acknowledge(*ticket));
+            if self.settings.analytics {
+                partition.note_changed(write);
+            }
         }
-        if sensor.queue_if_ready() {
-            self.scheduler.ready(slot);
+        self.cache.count(slot);
+        self.advance(slot, now_ms);
+    }
+
+    fn alerts_written(&mut self, id: WriteId, now_ms: i64) {
+        let Some(slot) = self.scheduler.landed(id) else {
+            return;
+        };
+        let sensor = self.cache.get_mut(slot);
+        sensor.alerts_out();
+        if sensor.is_abandoned() {
+            self.free_abandoned(slot);
+        } else {
+            self.advance(slot, now_ms);
+        }
+    }
+
+    /// Its partition went away while something of it flew: nothing to acknowledge, and nobody to keep it for.
+    fn free_abandoned(&mut self, slot: Slot) {
+        if !self.cache.get_mut(slot).in_flight() {
+            self.cache.free(slot);
         }
     }
 
@@ -429,10 +632,10 @@ impl Processor {
         }
     }
 
-    /// First the ledger, then the offsets, one round at a time: about once an interval, at once when draining or
-    /// releasing.
+    /// What changed is published, then the ledger is raised, then the offsets are committed, one round at a time: about
+    /// once an interval, at once when draining or releasing.
     fn commit(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
-        if self.ledger_flying.is_some() || self.commit_flying.is_some() || now_ms < self.no_commit_before_ms {
+        if !matches!(self.round, Round::Idle) || now_ms < self.no_commit_before_ms {
             return;
         }
         let due = now_ms >= self.last_commit_ms.saturating_add(self.settings.commit_interval_ms);
@@ -452,27 +655,48 @@ impl Processor {
         if advanced.is_empty() {
             return;
         }
+        let mut changed = Vec::new();
+        for (partition, _) in &advanced {
+            if let Some(state) = self.partitions.get_mut(partition) {
+                state.take_changed(&mut changed);
+            }
+        }
+        if changed.is_empty() {
+            self.raise_ledger(advanced, effects);
+        } else {
+            effects.push(Effect::Publish(changed));
+            self.round = Round::Publishing(advanced);
+        }
+    }
+
+    fn published(&mut self, effects: &mut Vec<Effect>) {
+        if let Round::Publishing(advanced) = std::mem::replace(&mut self.round, Round::Idle) {
+            self.raise_ledger(advanced, effects);
+        }
+    }
+
+    fn raise_ledger(&mut self, mut advanced: Vec<(i32, i64)>, effects: &mut Vec<Effect>) {
+        // Partitions that went away meanwhile are somebody else's to commit.
+        advanced.retain(|(partition, _)| self.partitions.contains_key(partition));
         let raise: Vec<(Source, i64)> = advanced
             .iter()
             .filter_map(|(partition, to)| {
-                let state = &self.partitions[partition];
-                (*to > state.ledger_to).then(|| (state.source.clone(), *to))
+                let state = self.partitions.get(partition)?;
+                (*to > state.ledger_to).then(|| (Source::clone(&state.source), *to))
             })
             .collect();
         if raise.is_empty() {
-            effects.push(Effect::Commit(advanced.clone()));
-            self.commit_flying = Some(advanced);
+            self.commit_offsets(advanced, effects);
         } else {
             effects.push(Effect::AdvanceLedger(raise));
-            self.ledger_flying = Some(advanced);
+            self.round = Round::Ledger(advanced);
         }
     }
 
     fn ledger_advanced(&mut self, effects: &mut Vec<Effect>) {
-        let Some(mut advanced) = self.ledger_flying.take() else {
+        let Round::Ledger(mut advanced) = std::mem::replace(&mut self.round, Round::Idle) else {
             return;
         };
-        // Partitions that went away meanwhile are somebody else's to commit.
         advanced.retain(|(partition, to)| match self.partitions.get_mut(partition) {
             Some(state) => {
                 state.ledger_to = state.ledger_to.max(*to);
@@ -480,14 +704,18 @@ impl Processor {
             }
             None => false,
         });
+        self.commit_offsets(advanced, effects);
+    }
+
+    fn commit_offsets(&mut self, advanced: Vec<(i32, i64)>, effects: &mut Vec<Effect>) {
         if !advanced.is_empty() {
             effects.push(Effect::Commit(advanced.clone()));
-            self.commit_flying = Some(advanced);
+            self.round = Round::Committing(advanced);
         }
     }
 
     fn commit_done(&mut self, taken: bool, now_ms: i64) {
-        let Some(advanced) = self.commit_flying.take() else {
+        let Round::Committing(advanced) = std::mem::replace(&mut self.round, Round::Idle) else {
             return;
         };
         if !taken {
@@ -502,7 +730,22 @@ impl Processor {
         }
     }
 
-    fn revoked(&mut self, partitions: &[i32], effects: &mut Vec<Effect>) {
+    fn drain(&mut self, now_ms: i64) {
+        self.draining = true;
+        self.write_all_states(now_ms);
+    }
+
+    /// Somebody waits for offsets: what was deferred is looked at now.
+    fn write_all_states(&mut self, now_ms: i64) {
+        for _ in 0..self.scheduler.deferred() {
+            if let Some(slot) = self.scheduler.next_due(i64::MAX) {
+                self.cache.get_mut(slot).undefer();
+                self.advance(slot, now_ms);
+            }
+        }
+    }
+
+    fn revoked(&mut self, partitions: &[i32], now_ms: i64, effects: &mut Vec<Effect>) {
         for partition in partitions {
             self.starting.remove(partition);
             if let Some(state) = self.partitions.get_mut(partition) {
@@ -512,6 +755,7 @@ impl Processor {
                 effects.push(Effect::Release(vec![*partition]));
             }
         }
+        self.write_all_states(now_ms);
     }
 
     /// Lets go of revoked partitions of which all is acknowledged and committed. One whose offsets cannot be committed
@@ -536,6 +780,7 @@ impl Processor {
         if self.partitions.remove(&partition).is_none() {
             return;
         }
+        self.round.forget(partition);
         self.scheduler.drop_dead_letters(partition);
         let bytes = &mut self.dead_letter_bytes;
         self.dead_letters.retain(|(of, _), (_, size_bytes)| {
@@ -555,13 +800,6 @@ impl Processor {
             self.drained = true;
             effects.push(Effect::Drained);
         }
-    }
-}
-
-impl Partition {
-    /// All that was polled is acknowledged and committed.
-    fn is_settled(&self) -> bool {
-        self.offsets.is_idle() && self.committed_to.is_some_and(|to| to >= self.offsets.acknowledged_to())
     }
 }
 

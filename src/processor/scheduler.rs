@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::cache::Slot;
-use crate::model::{DeadLetter, WriteId};
+use crate::model::{DeadLetter, LoadId, WriteId};
 
 /// Batches form by themselves: while a sensor waits for its turn, or for its write to land, its records collect.
 #[derive(Debug)]
@@ -11,16 +11,26 @@ pub struct Scheduler {
     ready: VecDeque<Slot>,
     in_flight: HashMap<WriteId, Slot>,
     in_flight_max: usize,
+    to_load: VecDeque<Slot>,
+    /// Without a slot: nobody waits for it any more.
+    loads: HashMap<LoadId, Option<Slot>>,
+    loads_max: usize,
+    /// Sensors whose state is to be written by then though no more records come, in the order of their times.
+    deferred: VecDeque<(i64, Slot)>,
     dead_letters: VecDeque<DeadLetter>,
     pending_readings: usize,
 }
 
 impl Scheduler {
-    pub fn new(in_flight_max: usize) -> Scheduler {
+    pub fn new(in_flight_max: usize, loads_max: usize) -> Scheduler {
         Scheduler {
             ready: VecDeque::new(),
             in_flight: HashMap::with_capacity(in_flight_max),
             in_flight_max,
+            to_load: VecDeque::new(),
+            loads: HashMap::with_capacity(loads_max),
+            loads_max,
+            deferred: VecDeque::new(),
             dead_letters: VecDeque::new(),
             pending_readings: 0,
         }
@@ -55,7 +65,55 @@ impl Scheduler {
     pub fn forget(&mut self, slots: &HashSet<Slot>) {
         if !slots.is_empty() {
             self.ready.retain(|slot| !slots.contains(slot));
+            self.to_load.retain(|slot| !slots.contains(slot));
+            self.deferred.retain(|(_, slot)| !slots.contains(slot));
+            let waiting = self.loads.values_mut();
+            waiting
+                .filter(|slot| slot.is_some_and(|slot| slots.contains(&slot)))
+                .for_each(|slot| *slot = None);
         }
+    }
+
+    /// A sensor needs cells. The sensor itself sees to it that it is queued once.
+    pub fn needs_load(&mut self, slot: Slot) {
+        self.to_load.push_back(slot);
+    }
+
+    /// The sensor whose turn it is to load, while loads are free.
+    pub fn next_load(&mut self) -> Option<Slot> {
+        if self.loads.len() >= self.loads_max {
+            return None;
+        }
+        self.to_load.pop_front()
+    }
+
+    pub fn load_sent(&mut self, id: LoadId, slot: Slot) {
+        self.loads.insert(id, Some(slot));
+    }
+
+    /// Who waits for the load.
+    pub fn loaded(&mut self, id: LoadId) -> Option<Slot> {
+        self.loads.remove(&id).flatten()
+    }
+
+    /// A sensor is to be looked at again at `at_ms`; times come in ascending order.
+    pub fn defer(&mut self, at_ms: i64, slot: Slot) {
+        self.deferred.push_back((at_ms, slot));
+    }
+
+    /// Sensors that are to be looked at again.
+    pub fn deferred(&self) -> usize {
+        self.deferred.len()
+    }
+
+    /// The next deferred sensor whose time has come.
+    pub fn next_due(&mut self, now_ms: i64) -> Option<Slot> {
+        let (at_ms, slot) = *self.deferred.front()?;
+        if at_ms > now_ms {
+            return None;
+        }
+        self.deferred.pop_front();
+        Some(slot)
     }
 
     pub fn dead_letter(&mut self, letter: DeadLetter) {

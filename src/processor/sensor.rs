@@ -1,26 +1,54 @@
-//! One sensor of one partition: folds its records and collects them for the next write.
+//! One sensor of one partition: collects its records, folds them once its cells are known, and says what is written next.
+//!
+//! One thing of a sensor is in flight at a time: alerts, then the write that has seen them. While a write flies records are
+//! folded on; once alerts are to be sent, folding waits until the write after them is on its way, so that nothing that is
+//! sent knows of alerts that are not out.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::Folding;
+use super::cells::Cells;
 use super::offsets::Ticket;
+use super::seen::Seen;
+use super::teeth::{self, Tooth};
 use crate::model::{
-    Day, Kind, Location, Reading, ReadingRow, Record, SensorId, SensorWrite, Sighting, TimeMs, WriteId, newer_cell,
+    Alert, AlertChange, AlertId, AlertWrite, Load, LoadId, Loaded, Reading, ReadingRow, Record, SensorId, SensorWrite,
+    Source, WindowKey, WriteId,
 };
 
-/// Kinds of one sensor that the directory keeps: a bound on memory against records with ever new field names.
-const KINDS_MAX: usize = 256;
+/// Records ahead whose windows are loaded together.
+const LOAD_AHEAD_RECORDS: usize = 64;
+/// Windows of one load. A record that needs more is folded after several.
+const LOAD_WINDOWS_MAX: usize = 1_000;
 
 /// What is kept of a sensor between records.
 #[derive(Debug)]
 pub struct Sensor {
     partition: i32,
     id: SensorId,
+    source: Arc<Source>,
+    /// Readings that wait for a write, in the order of offsets.
     rows: Vec<ReadingRow>,
-    /// Records of `rows`, in order: ticket and number of readings.
-    records: Vec<(Ticket, usize)>,
-    flying: Option<Vec<Ticket>>,
+    /// The records of `rows`.
+    records: VecDeque<Waiting>,
+    /// Of `records` and of `rows`, so many from the front are folded.
+    folded: usize,
+    folded_rows: usize,
+    cells: Option<Box<Cells>>,
+    load: LoadPhase,
+    phase: Phase,
+    /// Changes of alerts that are to be sent before any cell that has seen their records.
+    outputs: Vec<AlertChange>,
+    flying: Option<Flying>,
+    /// Written, but not yet in a state that the store acknowledged.
+    unstated: VecDeque<Waiting>,
+    /// All records up to this offset are in a state that the store acknowledged.
+    stated_to: i64,
+    /// From then on the next write brings the state along.
+    next_state_ms: i64,
     queued: bool,
+    deferred: bool,
     /// The partition was dropped while a write flew.
     abandoned: bool,
     seen: Seen,
@@ -28,40 +56,81 @@ pub struct Sensor {
     touched: bool,
 }
 
-/// What was seen of the sensor itself, for the directory.
-#[derive(Debug)]
-struct Seen {
+/// A record that is not acknowledged.
+#[derive(Clone, Debug)]
+struct Waiting {
+    ticket: Ticket,
+    offset: i64,
+    readings: usize,
+    /// As this record has it: a sensor may be named by its label in one record and by its UUID in the next.
     label: Option<Arc<str>>,
-    status: Option<(TimeMs, Arc<str>)>,
-    location: Option<(TimeMs, Location)>,
-    days: Option<(Day, Day)>,
-    last_values: Vec<(Kind, TimeMs, f64)>,
-    /// The range of days grew, or a kind is new, since the last sighting: the next write must say so, or a reading could
-    /// not be found.
-    is_news: bool,
-    next_sighting_ms: i64,
+}
+
+#[derive(Debug)]
+struct Flying {
+    records: Vec<Waiting>,
+    /// The last offset of the state that flies along.
+    state_to: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+enum LoadPhase {
+    No,
+    /// Stands in the queue for a load.
+    Queued,
+    Flying(Vec<WindowKey>),
+}
+
+/// Where the sensor is on its way from folding to the next write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Folding,
+    /// Alerts fly.
+    AlertsFlying,
+    /// The alerts of all that is folded are out: the next thing is the write.
+    AlertsOut,
+}
+
+/// What a sensor whose turn it is wants sent.
+#[derive(Debug)]
+pub enum Request {
+    Write(Box<SensorWrite>),
+    Alerts(Box<AlertWrite>),
+}
+
+/// How much a write takes, and when the next sighting and the next state are due.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteTerms {
+    pub readings_max: usize,
+    pub now_ms: i64,
+    pub next_sighting_ms: i64,
+    pub next_state_ms: i64,
+    /// The state is to ride along now: somebody waits for the offsets.
+    pub state_now: bool,
 }
 
 impl Sensor {
-    pub fn new(partition: i32, id: SensorId) -> Sensor {
-        let seen = Seen {
-            label: None,
-            status: None,
-            location: None,
-            days: None,
-            last_values: Vec::new(),
-            is_news: false,
-            next_sighting_ms: i64::MIN,
-        };
+    pub fn new(partition: i32, id: SensorId, source: Arc<Source>) -> Sensor {
         Sensor {
             partition,
             id,
+            source,
             rows: Vec::new(),
-            records: Vec::new(),
+            records: VecDeque::new(),
+            folded: 0,
+            folded_rows: 0,
+            cells: None,
+            load: LoadPhase::No,
+            phase: Phase::Folding,
+            outputs: Vec::new(),
             flying: None,
+            unstated: VecDeque::new(),
+            stated_to: -1,
+            next_state_ms: i64::MIN,
             queued: false,
+            deferred: false,
             abandoned: false,
-            seen,
+            seen: Seen::new(),
             touched: true,
         }
     }
@@ -74,11 +143,16 @@ impl Sensor {
         self.partition
     }
 
-    /// Takes one record in.
-    pub fn fold(&mut self, record: &Record, readings: &[Reading], ticket: Ticket) {
+    /// Takes one record in; [`Sensor::fold`] folds it.
+    pub fn take(&mut self, record: &Record, readings: &[Reading], ticket: Ticket) {
         self.touched = true;
         self.seen.fold(record, readings);
-        self.records.push((ticket, readings.len()));
+        self.records.push_back(Waiting {
+            ticket,
+            offset: record.offset,
+            readings: readings.len(),
+            label: record.label.clone(),
+        });
         self.rows.extend(readings.iter().map(|reading| ReadingRow {
             time: record.time,
             kind: reading.kind.clone(),
@@ -87,62 +161,277 @@ impl Sensor {
         }));
     }
 
-    /// Whether the sensor is to be queued now: it has records, no write in flight, and does not stand in the queue yet.
-    /// Answers `true` once; the next write takes it from the queue.
-    pub fn queue_if_ready(&mut self) -> bool {
-        let ready = !self.queued && self.flying.is_none() && !self.records.is_empty();
+    /// Folds what can be folded now. Answers `true` once when cells must be loaded before it can go on: then a load is to
+    /// be queued.
+    pub fn fold(&mut self, folding: &Folding) -> bool {
+        if !folding.keeps_cells() {
+            (self.folded, self.folded_rows) = (self.records.len(), self.rows.len());
+            return false;
+        }
+        if self.load != LoadPhase::No {
+            return false;
+        }
+        let mut missing = Vec::new();
+        let mut changes = Vec::new();
+        while self.folded < self.records.len() {
+            if self.phase != Phase::Folding && !teeth::is_out(Tooth::GateOnAllCovered) {
+                break;
+            }
+            let Some(cells) = &mut self.cells else {
+                self.load = LoadPhase::Queued;
+                return true;
+            };
+            let record = &self.records[self.folded];
+            let rows = &self.rows[self.folded_rows..self.folded_rows + record.readings];
+            cells.missing(&folding.window_sizes_s, rows, &mut missing);
+            if !missing.is_empty() {
+                self.load = LoadPhase::Queued;
+                return true;
+            }
+            cells.fold(folding, record.offset, rows, &mut changes);
+            for (kind, change) in changes.drain(..) {
+                let source = self.source.to_string();
+                let alert = change.alert;
+                self.outputs.push(AlertChange {
+                    event: change.event,
+                    offset: record.offset,
+                    alert: Alert {
+                        id: AlertId::new(self.id, &kind, &change.rule, &source, alert.onset),
+                        sensor: self.id,
+                        label: record.label.clone(),
+                        kind,
+                        rule: change.rule,
+                        severity: alert.severity,
+                        raised_at: alert.raised_at,
+                        value: alert.value,
+                        peak: alert.peak,
+                        cleared_at: change.cleared_at,
+                    },
+                });
+            }
+            self.folded += 1;
+            self.folded_rows += record.readings;
+        }
+        false
+    }
+
+    /// What is to be loaded; `None` where nothing is missing any more.
+    pub fn take_load(&mut self, id: LoadId, folding: &Folding) -> Option<Box<Load>> {
+        let mut windows = Vec::new();
+        if let Some(cells) = &self.cells {
+            let mut from = self.folded_rows;
+            for record in self.records.iter().skip(self.folded).take(LOAD_AHEAD_RECORDS) {
+                let rows = &self.rows[from..from + record.readings];
+                cells.missing(&folding.window_sizes_s, rows, &mut windows);
+                from += record.readings;
+            }
+            windows.sort_unstable();
+            windows.dedup();
+            windows.truncate(LOAD_WINDOWS_MAX);
+            if windows.is_empty() {
+                self.load = LoadPhase::No;
+                return None;
+            }
+        }
+        self.load = LoadPhase::Flying(windows.clone());
+        Some(Box::new(Load {
+            id,
+            sensor: self.id,
+            source: self.source.clone(),
+            state: self.cells.is_none(),
+            windows,
+        }))
+    }
+
+    /// Takes in what was loaded. Fails where the state's bytes are of another making.
+    pub fn loaded(&mut self, loaded: Loaded) -> Result<(), String> {
+        let LoadPhase::Flying(windows) = std::mem::replace(&mut self.load, LoadPhase::No) else {
+            return Ok(());
+        };
+        match &mut self.cells {
+            None => {
+                let cells = Cells::new(loaded.state.as_deref())?;
+                self.stated_to = self.stated_to.max(cells.last_offset());
+                self.cells = Some(Box::new(cells));
+            }
+            Some(cells) => cells.take_loaded(&windows, loaded.windows),
+        }
+        Ok(())
+    }
+
+    /// Whether the sensor is to be queued for its turn now: something is to be sent, nothing is in flight, and it does not
+    /// stand in the queue yet. Answers `true` once.
+    pub fn queue_if_ready(&mut self, now_ms: i64, state_now: bool) -> bool {
+        let is_free = self.flying.is_none() && self.phase != Phase::AlertsFlying;
+        let has_work = self.folded > 0 || self.is_state_due(now_ms, state_now);
+        let ready = !self.queued && is_free && has_work && !self.abandoned;
         self.queued |= ready;
         ready
     }
 
-    /// The next write: the oldest records, whole ones, up to `readings_max` readings or one record.
-    pub fn take_write(
-        &mut self,
-        id: WriteId,
-        readings_max: usize,
-        now_ms: i64,
-        next_sighting_ms: i64,
-    ) -> Box<SensorWrite> {
-        let (mut records, mut readings) = (0, 0);
-        for (_, of_record) in &self.records {
-            if records > 0 && readings + of_record > readings_max {
-                break;
-            }
-            records += 1;
-            readings += of_record;
-        }
-        let rest = self.rows.split_off(readings);
-        let rows = std::mem::replace(&mut self.rows, rest);
-        self.flying = Some(self.records.drain(..records).map(|(ticket, _)| ticket).collect());
+    fn is_state_due(&self, now_ms: i64, state_now: bool) -> bool {
+        !self.unstated.is_empty() && self.is_state_dirty() && (state_now || now_ms >= self.next_state_ms)
+    }
+
+    fn is_state_dirty(&self) -> bool {
+        self.cells.as_ref().is_some_and(|cells| cells.is_state_dirty())
+    }
+
+    /// When it is to be looked at again for its state alone; answers once until [`Sensor::undefer`].
+    pub fn defer(&mut self) -> Option<i64> {
+        let is_seen_to = self.deferred || self.queued || self.in_flight() || self.abandoned;
+        let waits = !is_seen_to && !self.unstated.is_empty() && self.is_state_dirty();
+        self.deferred |= waits;
+        waits.then_some(self.next_state_ms)
+    }
+
+    pub fn undefer(&mut self) {
+        self.deferred = false;
+    }
+
+    /// The next request of a sensor whose turn it is.
+    pub fn take_request(&mut self, id: WriteId, terms: &WriteTerms) -> Request {
         self.queued = false;
-        let sighting = self.seen.sighting(now_ms, next_sighting_ms);
-        Box::new(SensorWrite {
+        if !self.outputs.is_empty() && self.phase == Phase::Folding {
+            self.phase = Phase::AlertsFlying;
+            return Request::Alerts(Box::new(self.take_alerts(id)));
+        }
+        Request::Write(Box::new(self.take_write(id, terms)))
+    }
+
+    fn take_alerts(&mut self, id: WriteId) -> AlertWrite {
+        let source = self.source.to_string();
+        let active = self.cells.iter().flat_map(|cells| cells.active_alerts());
+        let active =
+            active.map(|(kind, rule, onset, raised_at)| (AlertId::new(self.id, kind, rule, &source, onset), raised_at));
+        AlertWrite {
             id,
             partition: self.partition,
             sensor: self.id,
-            rows,
-            sighting,
-        })
+            source: self.source.clone(),
+            active: active.collect(),
+            changes: std::mem::take(&mut self.outputs),
+        }
     }
 
-    /// The write in flight was acknowledged: the tickets of its records.
-    pub fn landed(&mut self) -> Vec<Ticket> {
-        self.flying.take().unwrap_or_default()
+    /// The oldest records, whole ones, up to the terms' readings or one record, with all that changed.
+    fn take_write(&mut self, id: WriteId, terms: &WriteTerms) -> SensorWrite {
+        let (mut records, mut readings) = (0, 0);
+        for record in self.records.iter().take(self.folded) {
+            if records > 0 && readings + record.readings > terms.readings_max {
+                break;
+            }
+            records += 1;
+            readings += record.readings;
+        }
+        let rest = self.rows.split_off(readings);
+        let mut rows = std::mem::replace(&mut self.rows, rest);
+        let records: Vec<Waiting> = self.records.drain(..records).collect();
+        self.folded -= records.len();
+        self.folded_rows -= readings;
+        self.phase = Phase::Folding;
+        let is_covered = records.iter().all(|record| record.offset <= self.stated_to);
+        if teeth::is_out(Tooth::RewriteCovered) && is_covered {
+            rows.clear();
+        }
+        let (mut windows, mut state) = (Vec::new(), None);
+        if let Some(cells) = &mut self.cells {
+            windows = cells.take_dirty_windows();
+            // Without records the state is what it was queued for, whatever has become of the reason since.
+            let is_due = terms.state_now || terms.now_ms >= self.next_state_ms || records.is_empty();
+            if cells.is_state_dirty() && is_due {
+                state = Some(cells.take_state());
+                self.next_state_ms = terms.next_state_ms;
+            }
+        }
+        self.flying = Some(Flying {
+            records,
+            state_to: state.as_ref().map(|state| state.last_offset),
+        });
+        if teeth::is_out(Tooth::InFlightEviction) {
+            self.forget_in_flight();
+        }
+        SensorWrite {
+            id,
+            partition: self.partition,
+            sensor: self.id,
+            source: self.source.clone(),
+            rows,
+            windows,
+            state,
+            sighting: self.seen.sighting(terms.now_ms, terms.next_sighting_ms),
+        }
+    }
+
+    /// What eviction would do if it did not wait for the write in flight.
+    fn forget_in_flight(&mut self) {
+        if self.folded == 0 && self.load == LoadPhase::No && self.unstated.is_empty() && self.outputs.is_empty() {
+            self.cells = None;
+        }
+    }
+
+    /// The alerts in flight are out: what has seen them may be written.
+    /// Answers whether there were any.
+    pub fn alerts_out(&mut self) -> bool {
+        let flew = self.phase == Phase::AlertsFlying;
+        if flew {
+            self.phase = Phase::AlertsOut;
+        }
+        flew
+    }
+
+    /// The write in flight was acknowledged. Appends the tickets of the records that are in the store now with all that
+    /// covers them.
+    pub fn landed(&mut self, folding: &Folding, done: &mut Vec<Ticket>) {
+        let Some(flying) = self.flying.take() else { return };
+        if !folding.keeps_cells() {
+            done.extend(flying.records.iter().map(|record| record.ticket));
+            return;
+        }
+        if let Some(cells) = &mut self.cells {
+            cells.landed();
+        }
+        if let Some(offset) = flying.state_to {
+            self.stated_to = self.stated_to.max(offset);
+        }
+        self.unstated.extend(flying.records);
+        while let Some(record) = self.unstated.front()
+            && record.offset <= self.stated_to
+        {
+            done.push(record.ticket);
+            self.unstated.pop_front();
+        }
+    }
+
+    /// Readings of the write in flight.
+    pub fn readings_in_flight(&self) -> usize {
+        let records = self.flying.iter().flat_map(|flying| &flying.records);
+        records.map(|record| record.readings).sum()
+    }
+
+    /// Tickets of the records of the write in flight.
+    pub fn flying_tickets(&self) -> impl Iterator<Item = Ticket> + '_ {
+        let records = self.flying.iter().flat_map(|flying| &flying.records);
+        records.map(|record| record.ticket)
     }
 
     pub fn in_flight(&self) -> bool {
-        self.flying.is_some()
+        self.flying.is_some() || self.phase == Phase::AlertsFlying
     }
 
     /// Nothing pending and nothing in flight: only such a sensor may be forgotten.
     pub fn is_idle(&self) -> bool {
-        self.records.is_empty() && self.flying.is_none()
+        self.records.is_empty() && !self.in_flight() && self.unstated.is_empty() && self.load == LoadPhase::No
     }
 
-    /// Forgets what waits; the write in flight lands unheard. Answers the number of readings that were dropped.
+    /// Forgets what waits; what is in flight lands unheard. Answers the number of readings that were dropped.
     pub fn abandon(&mut self) -> usize {
         self.abandoned = true;
         self.records.clear();
+        self.unstated.clear();
+        self.outputs.clear();
+        (self.folded, self.folded_rows) = (0, 0);
+        self.cells = None;
         std::mem::take(&mut self.rows).len()
     }
 
@@ -154,62 +443,12 @@ impl Sensor {
     pub fn take_touched(&mut self) -> bool {
         std::mem::take(&mut self.touched)
     }
-}
 
-impl Seen {
-    fn fold(&mut self, record: &Record, readings: &[Reading]) {
-        if self.label.is_none() {
-            self.label.clone_from(&record.label);
-        }
-        let day = record.time.day();
-        let (first, last) = self.days.unwrap_or((day, day));
-        if self.days.is_none() || day < first || day > last {
-            self.days = Some((first.min(day), last.max(day)));
-            self.is_news = true;
-        }
-        if let Some(status) = &record.status
-            && self
-                .status
-                .as_ref()
-                .is_none_or(|(time, known)| (record.time, status) > (*time, known))
-        {
-            self.status = Some((record.time, status.clone()));
-        }
-        if let Some(location) = record.location
-            && self.location.is_none_or(|(time, _)| record.time >= time)
-        {
-            self.location = Some((record.time, location));
-        }
-        for Reading { kind, value } in readings {
-            if let Some((_, time, last)) = self.last_values.iter_mut().find(|(known, _, _)| known == kind) {
-                if newer_cell((record.time, *value), (*time, *last)) {
-                    (*time, *last) = (record.time, *value);
-                }
-            } else if self.last_values.len() < KINDS_MAX {
-                self.last_values.push((kind.clone(), record.time, *value));
-                self.is_news = true;
-            }
-        }
-    }
-
-    /// What the directory is to learn, where it is time.
-    fn sighting(&mut self, now_ms: i64, next_sighting_ms: i64) -> Option<Box<Sighting>> {
-        if !self.is_news && now_ms < self.next_sighting_ms {
-            return None;
-        }
-        let (first_day, last_day) = self.days?;
-        self.is_news = false;
-        self.next_sighting_ms = next_sighting_ms;
-        let values = self.last_values.iter();
-        Some(Box::new(Sighting {
-            label: self.label.clone(),
-            status: self.status.clone(),
-            location: self.location,
-            first_day,
-            last_day,
-            last_values: values
-                .map(|(kind, time, value)| (kind.clone(), (*time, *value)))
-                .collect::<BTreeMap<_, _>>(),
-        }))
+    /// What it takes in memory beside what waits, bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.seen.size_bytes()
+            + self.cells.as_ref().map_or(0, |cells| cells.size_bytes())
+            + self.rows.capacity() * size_of::<ReadingRow>()
+            + (self.records.capacity() + self.unstated.capacity()) * size_of::<Waiting>()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::teeth::{self, Tooth};
 use crate::model::{LedgerEntry, ProcessingConfig, Source, TopicId};
 
 /// What to do when records that were never processed are gone, or would be jumped over.
@@ -111,10 +112,13 @@ pub fn check_entry(
     if entry.processing != *processing {
         return Err(Refusal(format!(
             "{source}: this store was filled under another configuration ({}), now it is ({}): go back to the earlier \
-             one, or use a new keyspace",
+             one ([windows], --no-windows, --no-alerts, [fields]), or use a new keyspace",
             describe(&entry.processing),
             describe(processing)
         )));
+    }
+    if teeth::is_out(Tooth::Ledger) {
+        return Ok(None);
     }
     if offset < entry.from {
         return accept(policy, || {

@@ -78,6 +78,32 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// At most six digits for a person; a f64's own text may have seventeen.
+pub fn compact(value: f64) -> String {
+    let magnitude = value.abs();
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    if !(1e-4..1e9).contains(&magnitude) {
+        return without_zeros(&format!("{value:.5e}"));
+    }
+    let decimals = usize::try_from(5 - magnitude.log10().floor() as i32).unwrap_or(0);
+    without_zeros(&format!("{value:.decimals$}"))
+}
+
+/// `2.5000` is `2.5` and `1.00000e9` is `1e9`.
+fn without_zeros(text: &str) -> String {
+    let (number, exponent) = text
+        .split_once('e')
+        .map_or((text, None), |(number, exponent)| (number, Some(exponent)));
+    let number = if number.contains('.') {
+        number.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        number
+    };
+    exponent.map_or_else(|| number.to_owned(), |exponent| format!("{number}e{exponent}"))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -148,6 +174,23 @@ mod tests {
         ];
         for (micros, text) in pairs {
             assert_eq!(duration(Duration::from_micros(micros)), text);
+        }
+    }
+
+    #[test]
+    fn compact_numbers_have_at_most_six_digits() {
+        let pairs = [
+            (0.0, "0"),
+            (27.0, "27"),
+            (23.456_789_012, "23.4568"),
+            (-0.001_5, "-0.0015"),
+            (1013.25, "1013.25"),
+            (1e300, "1e300"),
+            (-1.234_567_89e-10, "-1.23457e-10"),
+            (123_456_789.0, "123456789"),
+        ];
+        for (value, text) in pairs {
+            assert_eq!(compact(value), text);
         }
     }
 

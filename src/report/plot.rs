@@ -1,6 +1,8 @@
-//! A chart in the terminal: value over time, as wide as there is room.
+//! A chart in the terminal, as wide as there is room: values over time, or windows as the line of their means in the band of
+//! their extremes.
 
 mod axis;
+mod band;
 mod canvas;
 mod series;
 
@@ -8,11 +10,12 @@ use std::io;
 
 use console::{measure_text_width, truncate_str};
 
-use super::number::grouped;
+use super::number::{compact, grouped};
 use super::out::{Out, Tint, printable};
 use crate::model::TimeMs;
-use axis::{compact, time_marks, value_marks};
-use canvas::{Canvas, DOTS_ACROSS, DOTS_DOWN};
+use axis::{time_marks, value_marks};
+pub use band::{Band, draw_band};
+use canvas::{Canvas, DOTS_ACROSS, DOTS_DOWN, Run};
 pub use series::{Point, Series};
 
 /// Rows of text that the line takes.
@@ -26,25 +29,14 @@ const GAP_INTERVALS: i64 = 5;
 
 /// Draws one chart under its title. A series without values is a line that says so.
 pub fn draw(out: &mut Out, title: &str, series: &Series) -> io::Result<()> {
-    let chart = Chart::of(title, series, out.width());
-    let title = out.tinted(Tint::Heading, &chart.title);
-    out.line(&title)?;
-    for (axis, dots) in &chart.rows {
-        let line = format!("{}{}", out.tinted(Tint::Faint, axis), out.tinted(Tint::Line, dots));
-        out.line(&line)?;
-    }
-    for line in &chart.time_axis {
-        let line = out.tinted(Tint::Faint, line);
-        out.line(&line)?;
-    }
-    Ok(())
+    Chart::of(title, series, out.width()).print(out)
 }
 
 /// No line is wider than asked for.
 struct Chart {
     title: String,
-    /// The value axis and the dots right of it.
-    rows: Vec<(String, String)>,
+    /// The value axis and what is drawn right of it.
+    rows: Vec<(String, Vec<Run>)>,
     time_axis: Vec<String>,
 }
 
@@ -53,12 +45,7 @@ impl Chart {
         let points = series.points();
         let title = printable(title);
         let (Some(first), Some(last)) = (points.first(), points.last()) else {
-            let title = fitted(&format!("{title}  no readings"), width);
-            return Chart {
-                title,
-                rows: Vec::new(),
-                time_axis: Vec::new(),
-            };
+            return Chart::empty(&format!("{title}  no readings"), width);
         };
         let values = || points.iter().map(|point| point.value);
         let (lowest, highest) = (
@@ -69,34 +56,65 @@ impl Chart {
         let range = if lowest == highest {
             compact(lowest)
         } else {
-            format!(
-                "{} to {}, last {}",
-                compact(lowest),
-                compact(highest),
-                compact(last.value)
-            )
+            format!("{}, last {}", range_text(lowest, highest), compact(last.value))
         };
         let title = format!("{title}  {range}  ({} {noun})", grouped(series.count()));
-
         let scale = Scale {
             from: first.time,
             to: last.time,
             lowest,
             highest,
         };
-        let labels = value_labels(&scale);
+        Chart::framed(&title, &scale, width, |canvas| draw_line(canvas, &points, &scale))
+    }
+
+    fn empty(title: &str, width: usize) -> Chart {
+        Chart {
+            title: fitted(title, width),
+            rows: Vec::new(),
+            time_axis: Vec::new(),
+        }
+    }
+
+    /// The axes around what `paint` draws.
+    fn framed(title: &str, scale: &Scale, width: usize, paint: impl FnOnce(&mut Canvas)) -> Chart {
+        let labels = value_labels(scale);
         let gutter = labels.iter().flatten().map(String::len).max().unwrap_or(0);
         let mut canvas = Canvas::new(width.saturating_sub(gutter + " ┤".chars().count()).max(1), ROWS);
-        draw_line(&mut canvas, &points, &scale);
-        let rows = labels.iter().zip(canvas.lines()).map(|(label, dots)| {
+        paint(&mut canvas);
+        let rows = labels.iter().zip(canvas.lines()).map(|(label, runs)| {
             let (text, axis) = label.as_ref().map_or(("", '│'), |text| (text.as_str(), '┤'));
-            (format!("{text:>gutter$} {axis}"), dots.trim_end().to_owned())
+            (format!("{text:>gutter$} {axis}"), runs)
         });
         Chart {
-            title: fitted(&title, width),
+            title: fitted(title, width),
             rows: rows.collect(),
-            time_axis: time_axis(&scale, gutter + 1, canvas.width() / DOTS_ACROSS, width),
+            time_axis: time_axis(scale, gutter + 1, canvas.width() / DOTS_ACROSS, width),
         }
+    }
+
+    fn print(&self, out: &mut Out) -> io::Result<()> {
+        let title = out.tinted(Tint::Heading, &self.title);
+        out.line(&title)?;
+        for (axis, runs) in &self.rows {
+            let mut line = out.tinted(Tint::Faint, axis);
+            for run in runs {
+                line += &out.tinted(if run.is_shade { Tint::Faint } else { Tint::Line }, &run.text);
+            }
+            out.line(&line)?;
+        }
+        for line in &self.time_axis {
+            let line = out.tinted(Tint::Faint, line);
+            out.line(&line)?;
+        }
+        Ok(())
+    }
+}
+
+fn range_text(lowest: f64, highest: f64) -> String {
+    match lowest == highest {
+        true => compact(lowest),
+        false => format!("{} to {}", compact(lowest), compact(highest)),
     }
 }
 

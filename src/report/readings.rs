@@ -8,12 +8,12 @@ use std::io;
 
 use serde::Serialize;
 
-use super::csv;
 use super::format::Format;
-use super::json::{self, JsonRows};
+use super::json;
 use super::number::value;
 use super::out::Out;
-use super::table::{Column, Table};
+use super::rows::{Row, Rows};
+use super::table::Column;
 use crate::model::{Kind, SensorId, TimeMs};
 
 const NAMES: [&str; 5] = ["sensor_id", "time", "time_ms", "kind", "value"];
@@ -51,12 +51,6 @@ pub struct Readings {
     has_sensor_column: bool,
 }
 
-enum Rows {
-    Table(Table),
-    Json(JsonRows),
-    Csv,
-}
-
 impl Readings {
     /// A table of one sensor has no column for it.
     pub fn of_one_sensor(out: &mut Out, format: Format) -> io::Result<Readings> {
@@ -68,57 +62,73 @@ impl Readings {
     }
 
     fn begin(out: &mut Out, format: Format, has_sensor_column: bool) -> io::Result<Readings> {
-        let rows = match format {
-            Format::Table => Rows::Table(Table::new(if has_sensor_column { &OF_MANY } else { &OF_ONE })),
-            Format::Json => Rows::Json(JsonRows::array()),
-            Format::Jsonl => Rows::Json(JsonRows::lines()),
-            Format::Csv => {
-                csv::write_line(out, NAMES)?;
-                Rows::Csv
-            }
-        };
+        let columns: &[Column] = if has_sensor_column { &OF_MANY } else { &OF_ONE };
         Ok(Readings {
-            rows,
+            rows: Rows::begin(out, format, columns, &NAMES)?,
             has_sensor_column,
         })
     }
 
     pub fn row(&mut self, out: &mut Out, reading: &ReadingLine<'_>) -> io::Result<()> {
-        match &mut self.rows {
-            Rows::Table(table) => {
-                let mut cells = vec![reading.time.to_string(), reading.kind.to_string(), value(reading.value)];
-                if self.has_sensor_column {
-                    cells.insert(
-                        0,
-                        reading.label.map_or_else(|| reading.sensor.to_string(), str::to_owned),
-                    );
-                }
-                table.row(out, cells)
-            }
-            Rows::Json(rows) => {
-                let reading = JsonReading {
-                    sensor_id: reading.sensor,
-                    time: reading.time,
-                    time_ms: reading.time.0,
-                    kind: reading.kind.as_str(),
-                    value: reading.value,
-                };
-                rows.row(out, &reading)
-            }
-            Rows::Csv => {
-                let (sensor, time) = (reading.sensor.to_string(), reading.time.to_string());
-                let (time_ms, value) = (reading.time.0.to_string(), value(reading.value));
-                csv::write_line(out, [sensor.as_str(), &time, &time_ms, reading.kind.as_str(), &value])
-            }
-        }
+        let row = ReadingRow {
+            reading,
+            has_sensor_column: self.has_sensor_column,
+        };
+        self.rows.row(out, &row)
     }
 
     pub fn finish(self, out: &mut Out) -> io::Result<()> {
-        match self.rows {
-            Rows::Table(table) => table.finish(out),
-            Rows::Json(rows) => rows.finish(out),
-            Rows::Csv => Ok(()),
+        self.rows.finish(out)
+    }
+}
+
+struct ReadingRow<'a> {
+    reading: &'a ReadingLine<'a>,
+    has_sensor_column: bool,
+}
+
+impl Row for ReadingRow<'_> {
+    fn cells(&self) -> Vec<String> {
+        let ReadingLine {
+            sensor,
+            label,
+            time,
+            kind,
+            value: number,
+        } = self.reading;
+        let mut cells = vec![time.to_string(), kind.to_string(), value(*number)];
+        if self.has_sensor_column {
+            cells.insert(0, label.map_or_else(|| sensor.to_string(), str::to_owned));
         }
+        cells
+    }
+
+    fn json(&self) -> impl Serialize {
+        let reading = self.reading;
+        JsonReading {
+            sensor_id: reading.sensor,
+            time: reading.time,
+            time_ms: reading.time.0,
+            kind: reading.kind.as_str(),
+            value: reading.value,
+        }
+    }
+
+    fn csv(&self) -> Vec<String> {
+        let ReadingLine {
+            sensor,
+            time,
+            kind,
+            value: number,
+            ..
+        } = self.reading;
+        vec![
+            sensor.to_string(),
+            time.to_string(),
+            time.0.to_string(),
+            kind.to_string(),
+            value(*number),
+        ]
     }
 }
 

@@ -4,8 +4,11 @@ use futures::stream::BoxStream;
 
 use super::cassandra::CassandraStore;
 use super::sqlite::SqliteStore;
-use super::{Store, StoreError, StoreSettings, StoreUrl};
-use crate::model::{LedgerEntry, ReadingsQuery, SensorId, SensorRow, SensorWrite, Source, StoredReading};
+use super::{ActiveAlerts, Store, StoreError, StoreSettings, StoreUrl};
+use crate::model::{
+    Alert, AlertId, AlertWrite, AlertsQuery, LedgerEntry, Load, Loaded, ReadingsQuery, SensorId, SensorRow,
+    SensorWrite, Source, StoredReading, StoredWindow, TimeMs, WindowsQuery,
+};
 
 /// One of the stores. Not generic: the choice is made once, when the program starts.
 pub enum AnyStore {
@@ -32,6 +35,20 @@ impl Store for AnyStore {
         match self {
             AnyStore::Cassandra(store) => store.write(write).await,
             AnyStore::Sqlite(store) => store.write(write).await,
+        }
+    }
+
+    async fn load(&self, load: &Load) -> Result<Loaded, StoreError> {
+        match self {
+            AnyStore::Cassandra(store) => store.load(load).await,
+            AnyStore::Sqlite(store) => store.load(load).await,
+        }
+    }
+
+    async fn write_alerts(&self, write: &AlertWrite) -> Result<(), StoreError> {
+        match self {
+            AnyStore::Cassandra(store) => store.write_alerts(write).await,
+            AnyStore::Sqlite(store) => store.write_alerts(write).await,
         }
     }
 
@@ -81,6 +98,34 @@ impl Store for AnyStore {
         match self {
             AnyStore::Cassandra(store) => store.readings(query),
             AnyStore::Sqlite(store) => store.readings(query),
+        }
+    }
+
+    fn windows(&self, query: WindowsQuery) -> BoxStream<'_, Result<StoredWindow, StoreError>> {
+        match self {
+            AnyStore::Cassandra(store) => store.windows(query),
+            AnyStore::Sqlite(store) => store.windows(query),
+        }
+    }
+
+    fn alerts(&self, query: AlertsQuery) -> BoxStream<'_, Result<Alert, StoreError>> {
+        match self {
+            AnyStore::Cassandra(store) => store.alerts(query),
+            AnyStore::Sqlite(store) => store.alerts(query),
+        }
+    }
+
+    async fn alert(&self, sensor: SensorId, raised_at: TimeMs, id: AlertId) -> Result<Option<Alert>, StoreError> {
+        match self {
+            AnyStore::Cassandra(store) => store.alert(sensor, raised_at, id).await,
+            AnyStore::Sqlite(store) => store.alert(sensor, raised_at, id).await,
+        }
+    }
+
+    fn active_alerts(&self) -> BoxStream<'_, Result<ActiveAlerts, StoreError>> {
+        match self {
+            AnyStore::Cassandra(store) => store.active_alerts(),
+            AnyStore::Sqlite(store) => store.active_alerts(),
         }
     }
 }

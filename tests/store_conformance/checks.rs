@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use iotpipe::model::{
-    Day, Kind, LedgerEntry, Location, MILLIS_PER_DAY, Order, ProcessingConfig, ReadingRow, ReadingsQuery, SensorId,
-    SensorRow, SensorWrite, Sighting, Source, StoredReading, TimeMs, TopicId, WriteId, newer_cell,
+    AlertsQuery, Day, Kind, LedgerEntry, Location, MILLIS_PER_DAY, Order, ProcessingConfig, ReadingRow, ReadingsQuery,
+    SensorId, SensorRow, SensorWrite, Sighting, Source, StoredReading, TimeMs, TopicId, WindowsQuery, WriteId,
+    newer_cell,
 };
 use iotpipe::store::Store;
 use proptest::prelude::{Strategy, any};
@@ -15,7 +16,7 @@ use proptest::test_runner::TestRunner;
 use uuid::Uuid;
 
 /// 2024-11-19, somewhere in the afternoon.
-const NOON: i64 = 20_046 * MILLIS_PER_DAY + 43_200_000;
+pub(super) const NOON: i64 = 20_046 * MILLIS_PER_DAY + 43_200_000;
 
 /// Doubles that something on the way may take for something else.
 const AWKWARD: [f64; 16] = [
@@ -37,11 +38,11 @@ const AWKWARD: [f64; 16] = [
     23.456_789_012_345_678,
 ];
 
-fn new_sensor() -> SensorId {
+pub(super) fn new_sensor() -> SensorId {
     SensorId(Uuid::new_v4())
 }
 
-fn row(time: i64, kind: &str, value: f64, timestamp: i64) -> ReadingRow {
+pub(super) fn row(time: i64, kind: &str, value: f64, timestamp: i64) -> ReadingRow {
     ReadingRow {
         time: TimeMs(time),
         kind: Kind::new(kind),
@@ -50,17 +51,20 @@ fn row(time: i64, kind: &str, value: f64, timestamp: i64) -> ReadingRow {
     }
 }
 
-fn write_of(sensor: SensorId, rows: Vec<ReadingRow>) -> SensorWrite {
+pub(super) fn write_of(sensor: SensorId, rows: Vec<ReadingRow>) -> SensorWrite {
     SensorWrite {
         id: WriteId(1),
         partition: 0,
         sensor,
+        source: Arc::new(a_source(0)),
         rows,
+        windows: Vec::new(),
+        state: None,
         sighting: None,
     }
 }
 
-fn all_of(sensor: SensorId) -> ReadingsQuery {
+pub(super) fn all_of(sensor: SensorId) -> ReadingsQuery {
     let range = TimeMs(NOON - 10 * MILLIS_PER_DAY)..TimeMs(NOON + 10 * MILLIS_PER_DAY);
     ReadingsQuery {
         sensor,
@@ -71,7 +75,7 @@ fn all_of(sensor: SensorId) -> ReadingsQuery {
     }
 }
 
-async fn readings(store: &impl Store, query: ReadingsQuery) -> Vec<StoredReading> {
+pub(super) async fn readings(store: &impl Store, query: ReadingsQuery) -> Vec<StoredReading> {
     store.readings(query).try_collect().await.expect("readings are read")
 }
 
@@ -83,7 +87,7 @@ fn bits(readings: &[StoredReading]) -> Vec<(i64, String, u64)> {
         .collect()
 }
 
-fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
+pub(super) fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
     if items.is_empty() {
         return vec![Vec::new()];
     }
@@ -390,6 +394,7 @@ fn merged(sensor: SensorId, sightings: &[Sighting]) -> SensorRow {
             .max()
             .expect("one at least"),
         last_values,
+        active_alerts: BTreeMap::new(),
     }
 }
 
@@ -492,7 +497,7 @@ pub async fn the_directory_lists_every_sensor_once(store: &impl Store) {
     assert_eq!(listed, rows);
 }
 
-fn a_source(partition: i32) -> Source {
+pub(super) fn a_source(partition: i32) -> Source {
     Source {
         topic: Arc::from("iot_sensor_data"),
         topic_id: TopicId(Uuid::from_u128(7)),
@@ -585,6 +590,20 @@ pub async fn an_empty_store_answers_with_nothing(store: &impl Store) {
     assert_eq!(readings(store, all_of(new_sensor())).await, []);
     assert_eq!(store.sensor(new_sensor()).await.expect("read"), None);
     assert_eq!(store.sensors().try_collect::<Vec<_>>().await.expect("listed"), []);
+    let range = TimeMs(NOON)..TimeMs(NOON + MILLIS_PER_DAY);
+    let windows = WindowsQuery {
+        sensor: new_sensor(),
+        size_s: 60,
+        range: range.clone(),
+        kind: None,
+    };
+    assert_eq!(store.windows(windows).try_collect::<Vec<_>>().await.expect("read"), []);
+    for sensor in [None, Some(new_sensor())] {
+        let range = range.clone();
+        let alerts = store.alerts(AlertsQuery { sensor, range });
+        assert_eq!(alerts.try_collect::<Vec<_>>().await.expect("read"), []);
+    }
+    assert_eq!(store.active_alerts().try_collect::<Vec<_>>().await.expect("read"), []);
     assert_eq!(store.load_ledger(&[a_source(0)]).await.expect("loaded"), [None]);
     assert_eq!(store.load_ledger(&[]).await.expect("loaded"), []);
 }

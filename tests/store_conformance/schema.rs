@@ -2,47 +2,62 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iotpipe::model::{Kind, LedgerEntry, ProcessingConfig, ReadingRow, Secret, SensorId, SensorWrite, Source};
-use iotpipe::model::{TimeMs, TopicId, WriteId};
+use iotpipe::model::{Kind, ReadingRow, Secret, SensorId, SensorWrite, Source, TimeMs, TopicId, WriteId};
 use iotpipe::store::schema::{SchemaReport, apply};
 use iotpipe::store::{AnyStore, Compaction, SchemaSettings, Store, StoreError, StoreSettings, StoreUrl};
 use uuid::Uuid;
 
 use super::Site;
 
-const ALL: [&str; 4] = ["0001_readings", "0002_sensors", "0003_sources", "0004_source_holes"];
+pub(super) const ALL: [&str; 7] = [
+    "0001_readings",
+    "0002_sensors",
+    "0003_sources",
+    "0004_source_holes",
+    "0005_windows",
+    "0006_sensor_state",
+    "0007_alerts",
+];
 
-async fn applied(site: &Site) -> SchemaReport {
+pub(super) async fn applied(site: &Site) -> SchemaReport {
     apply(&site.settings, &SchemaSettings::default())
         .await
         .expect("the schema is applied")
 }
 
-async fn open_error(settings: &StoreSettings) -> StoreError {
+pub(super) async fn open_error(settings: &StoreSettings) -> StoreError {
     match AnyStore::open(settings).await {
         Ok(_) => panic!("{} opened", settings.url),
         Err(error) => error,
     }
 }
 
-fn lines(report: &SchemaReport) -> Vec<String> {
+pub(super) fn lines(report: &SchemaReport) -> Vec<String> {
     report.differences.iter().map(ToString::to_string).collect()
 }
 
-fn one_reading() -> SensorWrite {
+pub(super) fn one_reading() -> SensorWrite {
     let time = TimeMs(1_732_000_000_123);
     SensorWrite {
         id: WriteId(1),
         partition: 0,
         sensor: SensorId(Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef)),
+        source: Arc::new(Source {
+            topic: "t".into(),
+            topic_id: TopicId::UNKNOWN,
+            partition: 0,
+        }),
         rows: vec![ReadingRow {
             time,
             kind: Kind::new("light"),
             value: 1.5,
             timestamp: TimeMs(time.0 + 1),
         }],
+        windows: Vec::new(),
+        state: None,
         sighting: None,
     }
 }
@@ -144,64 +159,6 @@ fn a_changed_migration_is_refused_by_name() {
     });
 }
 
-/// The report and the refusal to open name the same differences; the other tables are made all the same.
-async fn foreign(site: &Site, expected: &[&str]) {
-    for _ in 0..2 {
-        let report = applied(site).await;
-        assert_eq!(lines(&report), expected);
-        assert!(!report.applied.contains(&ALL[0].to_owned()) && !report.present.contains(&ALL[0].to_owned()));
-    }
-    let error = open_error(&site.settings).await;
-    assert!(!error.is_transient());
-    for line in expected {
-        assert!(error.to_string().contains(line), "{line} in {error}");
-    }
-}
-
-#[test]
-fn a_foreign_table_is_named_difference_by_difference() {
-    Site::sqlite().run(async |site| {
-        site.raw_sqlite()
-            .execute_batch(
-                "CREATE TABLE sensor_readings (sensor_id TEXT, day INTEGER NOT NULL, reading_time INTEGER NOT NULL,
-                    type TEXT NOT NULL, reading REAL NOT NULL, unit TEXT, PRIMARY KEY (day, sensor_id, reading_time))",
-            )
-            .expect("made");
-        let expected = [
-            "sensor_readings: is lax table, should be strict without rowid table",
-            "sensor_readings.reading: is REAL not null, should be ANY not null",
-            "sensor_readings.sensor_id: is TEXT as key 2, should be BLOB not null as key 2",
-            "sensor_readings.type: is TEXT not null, should be TEXT not null as key 4",
-            "sensor_readings.written_at: is missing, should be INTEGER not null",
-            "sensor_readings.unit: is TEXT, should be absent",
-        ];
-        foreign(site, &expected).await;
-    });
-    Site::cassandra().run(async |site| {
-        let raw = site.raw_cassandra().await;
-        let keyspace = site.keyspace();
-        let replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}";
-        for statement in [
-            format!("CREATE KEYSPACE {keyspace} WITH replication = {replication}"),
-            format!(
-                "CREATE TABLE {keyspace}.sensor_readings (sensor_id uuid, day date, reading_time timestamp, type text,
-                    reading float, unit text, PRIMARY KEY (sensor_id, day, reading_time))"
-            ),
-        ] {
-            raw.query_unpaged(statement, ()).await.expect("made");
-        }
-        let expected = [
-            "sensor_readings.day: is date as clustering key 1 asc, should be date as partition key 2",
-            "sensor_readings.reading_time: is timestamp as clustering key 2 asc, \
-             should be timestamp as clustering key 1 desc",
-            "sensor_readings.type: is text, should be text as clustering key 2 asc",
-            "sensor_readings.reading: is float, should be double",
-            "sensor_readings.unit: is text, should be absent",
-        ];
-        foreign(site, &expected).await;
-    });
-}
-
 async fn dropped(site: &Site, store: AnyStore) {
     let error = store.write(&one_reading()).await.expect_err("there is no table");
     assert!(!error.is_transient(), "{error}");
@@ -244,6 +201,22 @@ fn a_table_that_vanishes_is_an_error_with_what_to_do() {
             .await
             .expect("dropped");
         dropped(site, store).await;
+        // A type too, which only goes when its table is gone.
+        for what in [
+            "TABLE {}.window_aggregates",
+            "TYPE {}.aggregate",
+            "TABLE {}.alerts_by_day",
+        ] {
+            let drop = format!("DROP {}", what.replace("{}", site.keyspace()));
+            let raw = site.raw_cassandra().await;
+            raw.query_unpaged(drop, ()).await.expect("dropped");
+        }
+        let error = open_error(&site.settings).await;
+        let expected = "aggregate: is missing, should be a type; window_aggregates: is missing, should be a table; \
+                        alerts_by_day: is missing, should be a table; run `iotpipe init-schema`";
+        assert!(error.to_string().ends_with(expected), "{error}");
+        assert_eq!(applied(site).await.applied, ["0005_windows", "0007_alerts"]);
+        AnyStore::open(&site.settings).await.expect("the store opens");
     });
 }
 
@@ -265,7 +238,7 @@ fn configured_options_reach_cassandra_and_others_are_warnings() {
         assert_eq!(lines(&report), [""; 0], "an option is no difference of shape");
         let other = SchemaSettings {
             readings_compaction: Compaction::Ucs,
-            ..week
+            ..week.clone()
         };
         let warnings = apply(&site.settings, &other).await.expect("applied").warnings;
         assert_eq!(
@@ -275,50 +248,24 @@ fn configured_options_reach_cassandra_and_others_are_warnings() {
               should be {'class': 'UnifiedCompactionStrategy'}"
             ]
         );
-    });
-}
 
-#[test]
-fn write_timestamps_in_cassandra_come_from_kafka_not_from_the_clock() {
-    Site::cassandra().run(async |site| {
-        applied(site).await;
-        let store = AnyStore::open(&site.settings).await.expect("the store opens");
-        let write = one_reading();
-        store.write(&write).await.expect("written");
-        let source = Source {
-            topic: "t".into(),
-            topic_id: TopicId::UNKNOWN,
-            partition: 0,
-        };
-        let processing = ProcessingConfig {
-            window_sizes_s: Vec::new(),
-            alerts: false,
-            id_fields: Vec::new(),
-            time_fields: Vec::new(),
-            ignored_fields: Vec::new(),
-        };
-        let entry = LedgerEntry {
-            source: source.clone(),
-            from: 5,
-            acked_to: 5,
-            processing,
-        };
-        store.open_ledger(&entry).await.expect("entered");
-        store.advance_ledger(&[(source, 41)]).await.expect("advanced");
-        let raw = site.raw_cassandra().await;
-        for (column, table, expected) in [
-            ("reading", "sensor_readings", write.rows[0].timestamp.0 * 1_000),
-            ("acked_to", "sources", 42),
+        // What makes a state that was read once vanish again.
+        for (table, option) in [
+            ("sensor_state", "read_repair = 'NONE'"),
+            ("alerts", "default_time_to_live = 86400"),
         ] {
-            let text = format!("SELECT WRITETIME({column}) FROM {}.{table}", site.keyspace());
-            let rows = raw
-                .query_unpaged(text, ())
-                .await
-                .expect("read")
-                .into_rows_result()
-                .expect("rows");
-            assert_eq!(rows.single_row::<(i64,)>().expect("one row").0, expected, "{table}");
+            let alter = format!("ALTER TABLE {}.{table} WITH {option}", site.keyspace());
+            let raw = site.raw_cassandra().await;
+            raw.query_unpaged(alter, ()).await.expect("altered");
         }
+        let warnings = apply(&site.settings, &week).await.expect("applied").warnings;
+        assert_eq!(
+            warnings,
+            [
+                "alerts.default_time_to_live: is 86400, should be 0",
+                "sensor_state.read_repair: is NONE, should be BLOCKING",
+            ]
+        );
     });
 }
 
@@ -507,26 +454,6 @@ fn a_file_that_another_process_holds_is_tried_again() {
         );
         other.execute_batch("ROLLBACK").expect("let go");
         store.write(&one_reading()).await.expect("written");
-    });
-}
-
-#[test]
-fn a_person_can_read_the_file() {
-    Site::sqlite().run(async |site| {
-        applied(site).await;
-        let store = AnyStore::open(&site.settings).await.expect("the store opens");
-        store.write(&one_reading()).await.expect("written");
-        let raw = site.raw_sqlite();
-        let seen: (String, String, String, String, f64) = raw
-            .query_row(
-                "SELECT sensor, day, reading_time, type, reading FROM readings",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
-            )
-            .expect("one row");
-        let sensor = "01234567-89ab-cdef-0123-456789abcdef".to_owned();
-        let time = "2024-11-19T07:06:40.123Z".to_owned();
-        assert_eq!(seen, (sensor, "2024-11-19".to_owned(), time, "light".to_owned(), 1.5));
     });
 }
 

@@ -1,14 +1,22 @@
 //! Questions against a store in memory: what is asked of it, and what is printed.
 
+mod alerts;
+mod sensors;
+mod windows;
+
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::stream::{self, BoxStream};
 
 use super::*;
 use crate::cli::{self, Command};
-use crate::model::{Day, LedgerEntry, SensorWrite, Source};
+use crate::model::{
+    Alert, AlertId, AlertWrite, AlertsQuery, Day, LedgerEntry, Load, Loaded, SensorWrite, Source, StoredWindow,
+    WindowsQuery,
+};
 use crate::report::Captured;
-use crate::store::StoreError;
+use crate::store::{ActiveAlerts, StoreError};
 
 const HOUR_MS: i64 = 3_600_000;
 /// 2024-10-04T00:00:00Z.
@@ -18,7 +26,14 @@ const DAY: Day = Day(20_000);
 struct FakeStore {
     sensors: Vec<SensorRow>,
     readings: Vec<(SensorId, StoredReading)>,
+    windows: Vec<(SensorId, StoredWindow)>,
+    alerts: Vec<Alert>,
+    /// What the sets of active alerts say, which may be ahead of or behind the rows of the alerts.
+    active: Vec<(SensorId, AlertId, TimeMs)>,
     asked: Mutex<Vec<ReadingsQuery>>,
+    asked_windows: Mutex<Vec<WindowsQuery>>,
+    asked_alerts: Mutex<Vec<AlertsQuery>>,
+    directory_reads: AtomicUsize,
 }
 
 impl FakeStore {
@@ -58,6 +73,7 @@ impl FakeStore {
                 (Kind::new("humidity"), (behind, 47.0)),
                 (Kind::new("temperature"), (behind, 13.0)),
             ]),
+            active_alerts: BTreeMap::new(),
         };
         let bare = SensorRow {
             sensor: SensorId::from_text("6f1c2d3e-0000-4000-8000-00000000abcd").0,
@@ -68,7 +84,13 @@ impl FakeStore {
         FakeStore {
             sensors: vec![row, bare],
             readings,
+            windows: Vec::new(),
+            alerts: Vec::new(),
+            active: Vec::new(),
             asked: Mutex::default(),
+            asked_windows: Mutex::default(),
+            asked_alerts: Mutex::default(),
+            directory_reads: AtomicUsize::new(0),
         }
     }
 
@@ -79,6 +101,14 @@ impl FakeStore {
 
 impl Store for FakeStore {
     async fn write(&self, _: &SensorWrite) -> Result<(), StoreError> {
+        unreachable!("a question writes nothing")
+    }
+
+    async fn load(&self, _: &Load) -> Result<Loaded, StoreError> {
+        unreachable!("a question folds nothing")
+    }
+
+    async fn write_alerts(&self, _: &AlertWrite) -> Result<(), StoreError> {
         unreachable!("a question writes nothing")
     }
 
@@ -103,6 +133,7 @@ impl Store for FakeStore {
     }
 
     fn sensors(&self) -> BoxStream<'_, Result<SensorRow, StoreError>> {
+        self.directory_reads.fetch_add(1, Ordering::Relaxed);
         stream::iter(self.sensors.iter().cloned().map(Ok)).boxed()
     }
 
@@ -124,6 +155,49 @@ impl Store for FakeStore {
         self.asked.lock().unwrap().push(query);
         stream::iter(found.into_iter().map(Ok)).boxed()
     }
+
+    fn windows(&self, query: WindowsQuery) -> BoxStream<'_, Result<StoredWindow, StoreError>> {
+        let matches = |sensor: SensorId, window: &StoredWindow| {
+            sensor == query.sensor
+                && window.key.size_s == query.size_s
+                && query.range.contains(&window.key.start)
+                && query.kind.as_ref().is_none_or(|kind| *kind == window.key.kind)
+        };
+        let found = self.windows.iter().filter(|(sensor, window)| matches(*sensor, window));
+        let mut found: Vec<StoredWindow> = found.map(|(_, window)| window.clone()).collect();
+        let key = |window: &StoredWindow| {
+            let (start, kind) = (window.key.start, window.key.kind.clone());
+            (start.day(), kind, start, window.source.clone())
+        };
+        found.sort_by_key(key);
+        self.asked_windows.lock().unwrap().push(query);
+        stream::iter(found.into_iter().map(Ok)).boxed()
+    }
+
+    fn alerts(&self, query: AlertsQuery) -> BoxStream<'_, Result<Alert, StoreError>> {
+        let of_sensor = |alert: &&Alert| query.sensor.is_none_or(|sensor| sensor == alert.sensor);
+        let found = self.alerts.iter().filter(of_sensor);
+        let mut found: Vec<Alert> = found
+            .filter(|it| query.range.contains(&it.raised_at))
+            .cloned()
+            .collect();
+        found.sort_by_key(|alert| (std::cmp::Reverse(alert.raised_at), alert.id));
+        self.asked_alerts.lock().unwrap().push(query);
+        stream::iter(found.into_iter().map(Ok)).boxed()
+    }
+
+    async fn alert(&self, sensor: SensorId, raised_at: TimeMs, id: AlertId) -> Result<Option<Alert>, StoreError> {
+        let is_it = |alert: &&Alert| (alert.sensor, alert.raised_at, alert.id) == (sensor, raised_at, id);
+        Ok(self.alerts.iter().find(is_it).cloned())
+    }
+
+    fn active_alerts(&self) -> BoxStream<'_, Result<ActiveAlerts, StoreError>> {
+        let mut sensors: BTreeMap<SensorId, BTreeMap<AlertId, TimeMs>> = BTreeMap::new();
+        for (sensor, id, raised_at) in &self.active {
+            sensors.entry(*sensor).or_default().insert(*id, *raised_at);
+        }
+        stream::iter(sensors.into_iter().map(Ok)).boxed()
+    }
 }
 
 /// The question that the command line asks at 2024-10-05T05:00:00Z.
@@ -132,7 +206,7 @@ fn question(arguments: &str) -> Result<Question, crate::config::UsageError> {
     let Command::Query(args) = cli::parse(command_line).unwrap().command else {
         panic!("not a query")
     };
-    Question::of(&args, TimeMs(DAY.next().start().0 + 5 * HOUR_MS))
+    Question::of(&args, &[60, 3600], TimeMs(DAY.next().start().0 + 5 * HOUR_MS))
 }
 
 fn ask(store: &FakeStore, arguments: &str) -> Captured {

@@ -1,5 +1,6 @@
 //! Where an axis gets its marks and what stands at them.
 
+use super::super::number::compact;
 use crate::model::{MILLIS_PER_DAY, TimeMs};
 
 const SECOND_MS: i64 = 1_000;
@@ -132,32 +133,6 @@ fn mark_text(mark: f64, step: f64, magnitude: f64) -> String {
     }
 }
 
-/// At most six digits for a person; a f64's own text may have seventeen.
-pub fn compact(value: f64) -> String {
-    let magnitude = value.abs();
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    if !(1e-4..1e9).contains(&magnitude) {
-        return without_zeros(&format!("{value:.5e}"));
-    }
-    let decimals = usize::try_from(5 - magnitude.log10().floor() as i32).unwrap_or(0);
-    without_zeros(&format!("{value:.decimals$}"))
-}
-
-/// `2.5000` is `2.5` and `1.00000e9` is `1e9`.
-fn without_zeros(text: &str) -> String {
-    let (number, exponent) = text
-        .split_once('e')
-        .map_or((text, None), |(number, exponent)| (number, Some(exponent)));
-    let number = if number.contains('.') {
-        number.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        number
-    };
-    exponent.map_or_else(|| number.to_owned(), |exponent| format!("{number}e{exponent}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,23 +208,6 @@ mod tests {
             (i64::MIN, i64::MIN + 5),
         ] {
             assert!(time_marks(TimeMs(from), TimeMs(to), 6).len() <= 7);
-        }
-    }
-
-    #[test]
-    fn compact_numbers_have_at_most_six_digits() {
-        let pairs = [
-            (0.0, "0"),
-            (27.0, "27"),
-            (23.456_789_012, "23.4568"),
-            (-0.001_5, "-0.0015"),
-            (1013.25, "1013.25"),
-            (1e300, "1e300"),
-            (-1.234_567_89e-10, "-1.23457e-10"),
-            (123_456_789.0, "123456789"),
-        ];
-        for (value, text) in pairs {
-            assert_eq!(compact(value), text);
         }
     }
 }

@@ -6,11 +6,22 @@ pub const DOTS_DOWN: usize = 4;
 /// U+2800 with these bits added, by column and row of the character.
 const BITS: [[u8; DOTS_DOWN]; DOTS_ACROSS] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]];
 
+const SHADE: char = '░';
+
 /// The origin is at the lower left.
 pub struct Canvas {
     columns: usize,
     rows: usize,
     cells: Vec<u8>,
+    /// Characters that are shaded where they have no dots.
+    shades: Vec<bool>,
+}
+
+/// A stretch of one row that is drawn in one way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Run {
+    pub is_shade: bool,
+    pub text: String,
 }
 
 impl Canvas {
@@ -19,6 +30,7 @@ impl Canvas {
             columns,
             rows,
             cells: vec![0; columns * rows],
+            shades: vec![false; columns * rows],
         }
     }
 
@@ -35,6 +47,14 @@ impl Canvas {
     pub fn dot(&mut self, x: usize, y: usize) {
         let y = self.height() - 1 - y;
         self.cells[y / DOTS_DOWN * self.columns + x / DOTS_ACROSS] |= BITS[x % DOTS_ACROSS][y % DOTS_DOWN];
+    }
+
+    /// Shades the characters that these dots of one column lie in, both ends included.
+    pub fn shade(&mut self, x: usize, lowest_y: usize, highest_y: usize) {
+        let row = |y: usize| (self.height() - 1 - y) / DOTS_DOWN;
+        for row in row(highest_y)..=row(lowest_y) {
+            self.shades[row * self.columns + x / DOTS_ACROSS] = true;
+        }
     }
 
     /// Bresenham's line, both ends included.
@@ -61,11 +81,27 @@ impl Canvas {
         }
     }
 
-    /// The rows from the top, each as wide as the canvas.
-    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
-        self.cells
-            .chunks(self.columns)
-            .map(|row| row.iter().map(|bits| braille(*bits)).collect())
+    /// The rows from the top, without the blanks at their ends.
+    pub fn lines(&self) -> impl Iterator<Item = Vec<Run>> + '_ {
+        let rows = self.cells.chunks(self.columns).zip(self.shades.chunks(self.columns));
+        rows.map(|(cells, shades)| {
+            let mut runs: Vec<Run> = Vec::new();
+            for (bits, is_shaded) in cells.iter().zip(shades) {
+                let is_shade = *is_shaded && *bits == 0;
+                let letter = if is_shade { SHADE } else { braille(*bits) };
+                match runs.last_mut() {
+                    Some(run) if run.is_shade == is_shade => run.text.push(letter),
+                    _ => runs.push(Run {
+                        is_shade,
+                        text: letter.to_string(),
+                    }),
+                }
+            }
+            if let Some(run) = runs.last_mut() {
+                run.text.truncate(run.text.trim_end().len());
+            }
+            runs
+        })
     }
 }
 
@@ -82,24 +118,42 @@ fn braille(bits: u8) -> char {
 mod tests {
     use super::*;
 
+    fn drawn(canvas: &Canvas) -> Vec<String> {
+        let line = |runs: Vec<Run>| runs.into_iter().map(|run| run.text).collect();
+        canvas.lines().map(line).collect()
+    }
+
     #[test]
     fn the_origin_is_at_the_lower_left() {
         let mut canvas = Canvas::new(2, 2);
         canvas.dot(0, 0);
         canvas.dot(3, 7);
-        assert_eq!(canvas.lines().collect::<Vec<_>>(), [" ⠈", "⡀ "]);
+        assert_eq!(drawn(&canvas), [" ⠈", "⡀"]);
     }
 
     #[test]
     fn a_line_joins_its_ends() {
         let mut canvas = Canvas::new(2, 1);
         canvas.line((0, 0), (3, 3));
-        assert_eq!(canvas.lines().collect::<Vec<_>>(), ["⡠⠊"]);
+        assert_eq!(drawn(&canvas), ["⡠⠊"]);
         let mut backwards = Canvas::new(2, 1);
         backwards.line((3, 3), (0, 0));
-        assert_eq!(backwards.lines().collect::<Vec<_>>(), ["⡠⠊"]);
+        assert_eq!(drawn(&backwards), ["⡠⠊"]);
         let mut upright = Canvas::new(1, 2);
         upright.line((1, 7), (1, 0));
-        assert_eq!(upright.lines().collect::<Vec<_>>(), ["⢸", "⢸"]);
+        assert_eq!(drawn(&upright), ["⢸", "⢸"]);
+    }
+
+    #[test]
+    fn a_shade_fills_the_characters_without_dots() {
+        let mut canvas = Canvas::new(3, 3);
+        canvas.shade(2, 3, 8);
+        canvas.dot(3, 5);
+        assert_eq!(drawn(&canvas), [" ░", " ⠠", " ░"]);
+        let runs: Vec<Run> = canvas.lines().next().unwrap();
+        assert_eq!(
+            runs.iter().map(|run| run.is_shade).collect::<Vec<_>>(),
+            [false, true, false]
+        );
     }
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Aggregate;
 
 /// 2025-11-05T12:00:00Z.
 const NOON: i64 = 1_762_344_000_000;
@@ -105,6 +106,77 @@ fn a_name_cannot_break_the_screen() {
     assert!(measure_text_width(&title) <= 40);
 }
 
+/// A day of windows, each with this many readings around its mean.
+fn band_of(windows: impl IntoIterator<Item = (i64, f64, f64, f64)>) -> Band {
+    let mut band = Band::new(60);
+    for (minute, min, mean, max) in windows {
+        band.push(TimeMs(NOON + minute * 60_000), &window(min, mean, max));
+    }
+    band
+}
+
+fn window(min: f64, mean: f64, max: f64) -> Aggregate {
+    let (first_at, last_at) = (TimeMs(0), TimeMs(0));
+    Aggregate {
+        last_offset: 0,
+        count: 60,
+        sum: 0.0,
+        mean,
+        m2: 0.0,
+        min,
+        max,
+        first: min,
+        first_at,
+        last: max,
+        last_at,
+    }
+}
+
+fn drawn_band(width: usize, band: &Band) -> String {
+    let (mut out, captured) = Out::captured(Some(width));
+    draw_band(&mut out, "temperature", band).unwrap();
+    captured.data()
+}
+
+#[test]
+fn windows_are_the_line_of_their_means_in_the_band_of_their_extremes() {
+    let windows = (0..60).filter(|minute| !(35..48).contains(minute)).map(|minute| {
+        let mean = 20.0 + 5.0 * (minute as f64 / 6.0).sin();
+        let spike = if minute == 20 { 15.0 } else { 0.0 };
+        (minute, mean - 1.5, mean, mean + 2.5 + spike)
+    });
+    let text = drawn_band(72, &band_of(windows));
+    compare("the band", &text, include_str!("snapshots/band.txt"));
+}
+
+#[test]
+fn few_windows_and_none() {
+    let text = drawn_band(72, &band_of([(0, 19.0, 20.5, 24.0), (1, 19.5, 21.0, 22.0)]));
+    compare("two windows", &text, include_str!("snapshots/band_of_two.txt"));
+    let one = drawn_band(72, &band_of([(0, 19.0, 20.5, 24.0)]));
+    assert!(
+        one.starts_with("temperature  mean 20.5, ░ 19 to 24  (1 × 1m)\n"),
+        "{one}"
+    );
+    assert_eq!(drawn_band(72, &Band::new(60)), "temperature  no windows\n");
+}
+
+#[test]
+fn a_mean_that_overflowed_leaves_the_band() {
+    let text = drawn_band(
+        72,
+        &band_of([
+            (0, -1.0, f64::NAN, 1.0),
+            (1, -1.0, f64::INFINITY, 1.0),
+            (2, -1.0, 0.0, 1.0),
+        ]),
+    );
+    assert!(
+        text.contains('░') && !text.contains("NaN") && !text.contains("inf"),
+        "{text}"
+    );
+}
+
 fn any_time() -> impl Strategy<Value = i64> {
     prop_oneof![NOON..NOON + 100, NOON..NOON + 10_000_000_000, any::<i64>()]
 }
@@ -136,6 +208,42 @@ proptest! {
         prop_assert!(dots(&text).iter().flatten().any(|letter| *letter != ' '));
     }
 
+    #[test]
+    fn any_windows_fit_any_width(
+        windows in prop::collection::vec((any_time(), any_value(), any_value(), any_value()), 1..50), width in 40_usize..250,
+    ) {
+        let mut band = Band::new(60);
+        for (time, min, mean, max) in windows {
+            band.push(TimeMs(time), &window(min.min(max), mean, max.max(min)));
+        }
+        let text = drawn_band(width, &band);
+        prop_assume!(text.lines().count() > 1);
+        prop_assert_eq!(text.lines().count(), 1 + ROWS + 3);
+        for line in text.lines() {
+            prop_assert!(measure_text_width(line) <= width, "{} is wider than {}", line, width);
+        }
+        prop_assert!(!text.contains("NaN") && !text.contains("inf"));
+    }
+
+    /// The least and the greatest reading of one window among very many.
+    #[test]
+    fn the_extremes_of_one_window_stay_in_the_band(
+        count in 3_i64..20_000, at in any::<prop::sample::Index>(), up in any::<bool>(),
+    ) {
+        let spike = at.index(count as usize) as i64;
+        let extreme = |index| if index == spike { 100.0 } else { 1.0 };
+        let windows = (0..count).map(|minute| match up {
+            true => (minute, -1.0, 0.0, extreme(minute)),
+            false => (minute, -extreme(minute), 0.0, 1.0),
+        });
+        let text = drawn_band(100, &band_of(windows));
+        let rows = dots(&text);
+        let row = if up { &rows[0] } else { &rows[ROWS - 1] };
+        let axis = text.lines().nth(1 + ROWS).unwrap().trim_start().chars().count() - 1;
+        let dot = (spike as f64 / (count - 1) as f64 * (axis * DOTS_ACROSS - 1) as f64).round() as usize;
+        prop_assert_eq!(row.get(dot / DOTS_ACROSS), Some(&'░'), "the extreme at {} of {}\n{}", spike, count, text);
+    }
+
     /// One reading among very many, far above or below the others, in whatever order they come.
     #[test]
     fn a_spike_stays_where_it_is(
@@ -149,9 +257,11 @@ proptest! {
         let rows = dots(&text);
         let row = if up { &rows[0] } else { &rows[ROWS - 1] };
         let axis = text.lines().nth(1 + ROWS).unwrap().trim_start().chars().count() - 1;
-        let dot = (spike as f64 / (count - 1) as f64 * (axis * DOTS_ACROSS - 1) as f64).round() as usize;
+        let exact = spike as f64 / (count - 1) as f64 * (axis * DOTS_ACROSS - 1) as f64;
+        // Half-way between two dots either is right.
+        let columns = [exact - 1e-6, exact + 1e-6].map(|dot| dot.round() as usize / DOTS_ACROSS);
         let set: Vec<usize> = (0..row.len()).filter(|column| row[*column] != ' ').collect();
-        prop_assert!(set.contains(&(dot / DOTS_ACROSS)), "the spike at {} of {}\n{}", spike, count, text);
+        prop_assert!(columns.iter().any(|column| set.contains(column)), "the spike at {} of {}\n{}", spike, count, text);
         prop_assert!(set.len() <= 2 + axis / count as usize, "and nowhere else\n{}", text);
     }
 }

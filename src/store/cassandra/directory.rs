@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::future;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use scylla::value::{CqlDate, CqlTimestamp, CqlValue};
 use uuid::Uuid;
@@ -10,7 +11,7 @@ use uuid::Uuid;
 use super::error::Cause;
 use super::statements::unlogged;
 use super::{CassandraStore, cql_date, cql_time, day_of};
-use crate::model::{Kind, Location, SensorId, SensorRow, Sighting, TimeMs};
+use crate::model::{AlertId, Kind, Location, SensorId, SensorRow, Sighting, TimeMs};
 use crate::store::StoreError;
 
 const TABLE: &str = "sensors";
@@ -96,24 +97,29 @@ impl CassandraStore {
     }
 
     pub(super) async fn load_sensor(&self, sensor: SensorId) -> Result<Option<SensorRow>, StoreError> {
-        let load = async || -> Result<Option<Row>, Cause> {
-            let statement = &self.statements.select_sensor;
-            let answer = self
-                .session
-                .execute_unpaged(statement, (shard_of(sensor), sensor.0))
-                .await?;
-            Ok(answer.into_rows_result()?.maybe_first_row::<Row>()?)
+        let load = async {
+            let load = async || -> Result<Option<Row>, Cause> {
+                let statement = &self.statements.select_sensor;
+                let answer = self
+                    .session
+                    .execute_unpaged(statement, (shard_of(sensor), sensor.0))
+                    .await?;
+                Ok(answer.into_rows_result()?.maybe_first_row::<Row>()?)
+            };
+            load()
+                .await
+                .map_err(|cause| self.error("read a sensor of", TABLE, cause))
         };
-        let row = load()
-            .await
-            .map_err(|cause| self.error("read a sensor of", TABLE, cause))?;
-        Ok(row.and_then(sensor_row))
+        let (row, active) = future::try_join(load, self.active_of_sensor(sensor)).await?;
+        Ok(row.and_then(|row| sensor_row(row, active)))
     }
 
     pub(super) fn stream_sensors(&self) -> BoxStream<'_, Result<SensorRow, StoreError>> {
         let failed = |cause: Cause| self.error("read the sensors of", TABLE, cause);
         stream::iter(0..SHARDS)
             .then(move |shard| async move {
+                // Few and small, so they are all read before the sensors.
+                let mut active = self.active_of_shard(shard).await?;
                 let statement = self.statements.select_sensors_of_shard.clone();
                 let pager = self
                     .session
@@ -123,7 +129,10 @@ impl CassandraStore {
                     .map_err(failed)?;
                 let rows = pager.rows_stream::<Row>().map_err(Cause::from).map_err(failed)?;
                 let sensors = rows.map_err(move |error| failed(error.into()));
-                Ok(sensors.try_filter_map(async |row| Ok(sensor_row(row))))
+                Ok(sensors.try_filter_map(move |row| {
+                    let active = active.remove(&SensorId(row.0)).unwrap_or_default();
+                    future::ready(Ok(sensor_row(row, active)))
+                }))
             })
             .try_flatten()
             .boxed()
@@ -142,7 +151,8 @@ type Row = (
 
 /// `None` for a row without its days: no sighting of ours leaves such a one behind, and it says nothing about where the
 /// sensor's readings are.
-fn sensor_row((sensor, label, status, location, first_day, last_day, last_values): Row) -> Option<SensorRow> {
+fn sensor_row(row: Row, active_alerts: BTreeMap<AlertId, TimeMs>) -> Option<SensorRow> {
+    let (sensor, label, status, location, first_day, last_day, last_values) = row;
     let last_values = last_values.unwrap_or_default().into_iter();
     Some(SensorRow {
         sensor: SensorId(sensor),
@@ -154,6 +164,7 @@ fn sensor_row((sensor, label, status, location, first_day, last_day, last_values
         last_values: last_values
             .map(|(kind, (time, value))| (Kind::new(&kind), (TimeMs(time.0), value)))
             .collect(),
+        active_alerts,
     })
 }
 

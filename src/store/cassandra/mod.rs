@@ -2,16 +2,21 @@
 //!
 //! What makes every write safe to repeat, to delay and to reorder is its write timestamp, which never comes from a clock
 //! of ours: a reading carries its record's Kafka timestamp, a field of the directory the event time (or day) that it
-//! speaks of, the ledger the offset. Cassandra keeps the cell with the larger one, so all orders end in the same row.
+//! speaks of, the ledger the offset, windows, state and alerts the offset of the last record that is in them + 1. Cassandra
+//! keeps the cell with the larger one, so all orders end in the same row. Nothing is ever deleted and no null written: a
+//! tombstone bears the server's time of day, which is larger than every offset.
 
+mod alerts;
 mod connect;
 mod directory;
 mod error;
 mod ledger;
 mod readings;
 pub(super) mod schema;
+mod sensor_write;
 mod shape;
 mod statements;
+mod windows;
 
 use futures::stream::BoxStream;
 use scylla::client::session::Session;
@@ -19,8 +24,11 @@ use scylla::value::{CqlDate, CqlTimestamp};
 
 use self::error::Cause;
 use self::statements::Statements;
-use super::{Store, StoreError, StoreSettings};
-use crate::model::{Day, LedgerEntry, ReadingsQuery, SensorId, SensorRow, SensorWrite, Source, StoredReading, TimeMs};
+use super::{ActiveAlerts, Store, StoreError, StoreSettings};
+use crate::model::{
+    Alert, AlertId, AlertWrite, AlertsQuery, Day, LedgerEntry, Load, Loaded, ReadingsQuery, SensorId, SensorRow,
+    SensorWrite, Source, StoredReading, StoredWindow, TimeMs, WindowsQuery,
+};
 
 /// A connected session with everything prepared.
 pub struct CassandraStore {
@@ -65,16 +73,15 @@ impl CassandraStore {
 
 impl Store for CassandraStore {
     async fn write(&self, write: &SensorWrite) -> Result<(), StoreError> {
-        match &write.sighting {
-            None => self.write_readings(write).await,
-            // Two partitions, so two requests; neither needs the other to be there first.
-            Some(sighting) => {
-                let (readings, sighting) =
-                    futures::future::join(self.write_readings(write), self.merge_sighting(write.sensor, sighting))
-                        .await;
-                readings.and(sighting)
-            }
-        }
+        self.write_sensor(write).await
+    }
+
+    async fn load(&self, load: &Load) -> Result<Loaded, StoreError> {
+        self.load_cells(load).await
+    }
+
+    async fn write_alerts(&self, write: &AlertWrite) -> Result<(), StoreError> {
+        self.write_changes(write).await
     }
 
     async fn load_ledger(&self, sources: &[Source]) -> Result<Vec<Option<LedgerEntry>>, StoreError> {
@@ -107,6 +114,22 @@ impl Store for CassandraStore {
     fn readings(&self, query: ReadingsQuery) -> BoxStream<'_, Result<StoredReading, StoreError>> {
         self.stream_readings(query)
     }
+
+    fn windows(&self, query: WindowsQuery) -> BoxStream<'_, Result<StoredWindow, StoreError>> {
+        self.stream_windows(query)
+    }
+
+    fn alerts(&self, query: AlertsQuery) -> BoxStream<'_, Result<Alert, StoreError>> {
+        self.stream_alerts(query)
+    }
+
+    async fn alert(&self, sensor: SensorId, raised_at: TimeMs, id: AlertId) -> Result<Option<Alert>, StoreError> {
+        self.load_alert(sensor, raised_at, id).await
+    }
+
+    fn active_alerts(&self) -> BoxStream<'_, Result<ActiveAlerts, StoreError>> {
+        self.stream_active_alerts()
+    }
 }
 
 /// A day as CQL's `date`: days since the epoch, which lies in the middle of the range.
@@ -120,6 +143,16 @@ fn day_of(date: CqlDate) -> Day {
 
 fn cql_time(time: TimeMs) -> CqlTimestamp {
     CqlTimestamp(time.0)
+}
+
+/// Seconds as CQL's `int`, which has a sign. Sizes divide a day, so none is lost.
+fn cql_size(size_s: u32) -> i32 {
+    size_s.cast_signed()
+}
+
+/// The write timestamp of what contains the records up to an offset: larger than 0, which means nothing was written.
+fn after_offset(last_offset: i64) -> i64 {
+    last_offset.saturating_add(1)
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
-//! Readings: written as one mutation a sensor and day, read day by day.
+//! Readings, read day by day.
 
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use scylla::client::pager::TypedRowStream;
-use scylla::value::{CqlDate, CqlTimestamp};
-use uuid::Uuid;
+use scylla::value::CqlTimestamp;
 
 use super::error::Cause;
-use super::statements::MAX_BATCH_ROWS;
 use super::{CassandraStore, cql_date, cql_time};
-use crate::model::{Day, Kind, Order, ReadingRow, ReadingsQuery, SensorId, SensorWrite, StoredReading, TimeMs};
+use crate::model::{Day, Kind, Order, ReadingsQuery, StoredReading, TimeMs};
 use crate::store::StoreError;
+use crate::store::days::days;
 use crate::store::kinds::Kinds;
 
 const TABLE: &str = "sensor_readings";
@@ -17,76 +16,16 @@ const TABLE: &str = "sensor_readings";
 /// Rows asked for at once.
 const PAGE_ROWS: i32 = 5_000;
 
-/// Bound values of `insert_reading`, in the order of its text; the last one is the write timestamp in µs.
-type InsertValues<'a> = (Uuid, CqlDate, CqlTimestamp, &'a str, f64, i64);
-
 impl CassandraStore {
-    pub(super) async fn write_readings(&self, write: &SensorWrite) -> Result<(), StoreError> {
-        let Some(first) = write.rows.first() else { return Ok(()) };
-        let day = first.time.day();
-        if write.rows.len() <= MAX_BATCH_ROWS && write.rows.iter().all(|row| row.time.day() == day) {
-            return self.write_rows_of_day(write.sensor, day, write.rows.iter()).await;
-        }
-        // Over midnight, or late data: a partition each. Together, as a write is one or fifty rows.
-        let mut days: Vec<(Day, Vec<&ReadingRow>)> = Vec::new();
-        for row in &write.rows {
-            let day = row.time.day();
-            match days
-                .iter_mut()
-                .find(|(of, rows)| *of == day && rows.len() < MAX_BATCH_ROWS)
-            {
-                Some((_, rows)) => rows.push(row),
-                None => days.push((day, vec![row])),
-            }
-        }
-        let writes = days
-            .iter()
-            .map(|(day, rows)| self.write_rows_of_day(write.sensor, *day, rows.iter().copied()));
-        futures::future::try_join_all(writes).await.map(|_| ())
-    }
-
-    async fn write_rows_of_day<'a>(
-        &self,
-        sensor: SensorId,
-        day: Day,
-        rows: impl ExactSizeIterator<Item = &'a ReadingRow>,
-    ) -> Result<(), StoreError> {
-        let count = rows.len();
-        let day = cql_date(day);
-        let mut values = rows.map(|row| -> InsertValues<'a> {
-            (
-                sensor.0,
-                day,
-                cql_time(row.time),
-                row.kind.as_str(),
-                row.value,
-                row.timestamp.micros(),
-            )
-        });
-        let done = match (count, values.next()) {
-            (1, Some(only)) => {
-                self.session
-                    .execute_unpaged(&self.statements.insert_reading, &only)
-                    .await
-            }
-            (_, first) => {
-                let values: Vec<InsertValues<'a>> = first.into_iter().chain(values).collect();
-                self.session
-                    .batch(self.statements.batch_of_readings(count), &values)
-                    .await
-            }
-        };
-        match done {
-            Ok(_) => Ok(()),
-            Err(error) => Err(self.error(&format!("write {count} readings to"), TABLE, error)),
-        }
-    }
-
     pub(super) fn stream_readings(&self, query: ReadingsQuery) -> BoxStream<'_, Result<StoredReading, StoreError>> {
         let limit = query
             .limit
             .map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let days = days_of(&query);
+        let days = days(&query.range);
+        let days: Box<dyn Iterator<Item = Day> + Send> = match query.order {
+            Order::OldestFirst => Box::new(days),
+            Order::NewestFirst => Box::new(days.rev()),
+        };
         stream::iter(days)
             .then(move |day| self.readings_of_day(query.clone(), day))
             .try_flatten()
@@ -141,18 +80,6 @@ impl CassandraStore {
     }
 }
 
-/// The days that a query touches, in its order.
-fn days_of(query: &ReadingsQuery) -> Box<dyn Iterator<Item = Day> + Send> {
-    if query.range.start >= query.range.end {
-        return Box::new(std::iter::empty());
-    }
-    let days = query.range.start.day().0..=TimeMs(query.range.end.0 - 1).day().0;
-    match query.order {
-        Order::OldestFirst => Box::new(days.map(Day)),
-        Order::NewestFirst => Box::new(days.rev().map(Day)),
-    }
-}
-
 type Row = (CqlTimestamp, String, f64);
 
 /// Rows of one partition on their way out. Backwards the table is read in reverse of its whole key, so the kinds of one
@@ -203,32 +130,5 @@ impl DayRows {
             kind,
             value,
         }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::MILLIS_PER_DAY;
-
-    fn days(range: std::ops::Range<i64>, order: Order) -> Vec<i32> {
-        let query = ReadingsQuery {
-            sensor: SensorId(Uuid::nil()),
-            range: TimeMs(range.start)..TimeMs(range.end),
-            kind: None,
-            order,
-            limit: None,
-        };
-        days_of(&query).map(|day| day.0).collect()
-    }
-
-    #[test]
-    fn a_query_touches_the_days_of_its_range_and_no_more() {
-        let day = MILLIS_PER_DAY;
-        assert_eq!(days(0..day, Order::OldestFirst), [0], "the end is exclusive");
-        assert_eq!(days(0..day + 1, Order::OldestFirst), [0, 1]);
-        assert_eq!(days(day - 1..3 * day, Order::NewestFirst), [2, 1, 0]);
-        assert_eq!(days(5..5, Order::OldestFirst), [0; 0]);
-        assert_eq!(days(day..5, Order::NewestFirst), [0; 0]);
     }
 }

@@ -70,7 +70,11 @@ impl Migrator {
             .map_err(failed)?;
         for migration in migrations::CASSANDRA {
             let is_recorded = recorded.iter().any(|applied| applied.number == migration.number);
-            let is_gone = |table: &&str| before.contains(&Difference::missing_table(table));
+            let is_gone = |name: &&str| {
+                before
+                    .iter()
+                    .any(|found| found.is_missing_whole() && found.place == **name)
+            };
             if is_recorded && !migration.tables.iter().any(is_gone) {
                 report.present.push(migration.name.to_owned());
                 continue;
@@ -264,7 +268,31 @@ impl Migrator {
             shown(&compaction, Some(&wanted)),
             migrations::cql_map(&wanted),
         );
+        for (table, read_repair, ttl_s) in self.fenced_options().await? {
+            compare(&format!("{table}.read_repair"), read_repair, "BLOCKING".to_owned());
+            compare(
+                &format!("{table}.default_time_to_live"),
+                ttl_s.to_string(),
+                0.to_string(),
+            );
+        }
         Ok(warnings)
+    }
+
+    /// Read repair and time to live of the tables whose cells must stay visible once they were read.
+    async fn fenced_options(&self) -> Result<Vec<(String, String, i32)>, Cause> {
+        let text = "SELECT table_name, read_repair, default_time_to_live FROM system_schema.tables \
+                    WHERE keyspace_name = ?";
+        let answer = self.session.query_unpaged(text, (&self.keyspace,)).await?;
+        let answer = answer.into_rows_result()?;
+        let mut options = Vec::new();
+        for row in answer.rows::<(String, String, i32)>()? {
+            let row = row?;
+            if shape::FENCED.contains(&row.0.as_str()) {
+                options.push(row);
+            }
+        }
+        Ok(options)
     }
 }
 

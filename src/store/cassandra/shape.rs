@@ -25,6 +25,39 @@ enum Role {
 
 use Role::{Clustering, Partition, Regular};
 
+/// A user type: names and types of its fields, in order.
+struct UserType {
+    name: &'static str,
+    fields: &'static [(&'static str, &'static str)],
+}
+
+/// Kept beside the migrations, as are the tables below.
+const TYPES: &[UserType] = &[UserType {
+    name: "aggregate",
+    fields: &[
+        ("last_offset", "bigint"),
+        ("count", "bigint"),
+        ("sum", "double"),
+        ("mean", "double"),
+        ("m2", "double"),
+        ("min", "double"),
+        ("max", "double"),
+        ("first", "double"),
+        ("first_at", "timestamp"),
+        ("last", "double"),
+        ("last_at", "timestamp"),
+    ],
+}];
+
+/// Tables whose cells carry offsets as write timestamps: what hides a cell or expires it breaks them.
+pub(super) const FENCED: [&str; 5] = [
+    "window_aggregates",
+    "sensor_state",
+    "alerts",
+    "alerts_by_day",
+    "active_alerts",
+];
+
 /// Kept beside the migrations: what they make, once all have run.
 const TABLES: &[Table] = &[
     Table {
@@ -66,6 +99,72 @@ const TABLES: &[Table] = &[
         name: "source_holes",
         columns: &[("source", "text", Partition(0)), ("hole", "text", Clustering(0, "asc"))],
     },
+    Table {
+        name: "window_aggregates",
+        columns: &[
+            ("sensor_id", "uuid", Partition(0)),
+            ("day", "date", Partition(1)),
+            ("type", "text", Clustering(0, "asc")),
+            ("size_s", "int", Clustering(1, "asc")),
+            ("window_start", "timestamp", Clustering(2, "desc")),
+            ("source", "text", Clustering(3, "asc")),
+            ("agg", "frozen<aggregate>", Regular),
+        ],
+    },
+    Table {
+        name: "sensor_state",
+        columns: &[
+            ("sensor_id", "uuid", Partition(0)),
+            ("source", "text", Clustering(0, "asc")),
+            ("state", "blob", Regular),
+        ],
+    },
+    Table {
+        name: "alerts",
+        columns: &[
+            ("sensor_id", "uuid", Partition(0)),
+            ("day", "date", Partition(1)),
+            ("raised_at", "timestamp", Clustering(0, "desc")),
+            ("alert_id", "uuid", Clustering(1, "asc")),
+            ("type", "text", Regular),
+            ("rule", "text", Regular),
+            ("severity", "text", Regular),
+            ("label", "text", Regular),
+            ("value", "double", Regular),
+            ("peak", "double", Regular),
+            ("cleared_at", "timestamp", Regular),
+            ("source", "text", Regular),
+            ("last_offset", "bigint", Regular),
+        ],
+    },
+    Table {
+        name: "alerts_by_day",
+        columns: &[
+            ("day", "date", Partition(0)),
+            ("shard", "int", Partition(1)),
+            ("raised_at", "timestamp", Clustering(0, "desc")),
+            ("alert_id", "uuid", Clustering(1, "asc")),
+            ("sensor_id", "uuid", Regular),
+            ("type", "text", Regular),
+            ("rule", "text", Regular),
+            ("severity", "text", Regular),
+            ("label", "text", Regular),
+            ("value", "double", Regular),
+            ("peak", "double", Regular),
+            ("cleared_at", "timestamp", Regular),
+            ("source", "text", Regular),
+            ("last_offset", "bigint", Regular),
+        ],
+    },
+    Table {
+        name: "active_alerts",
+        columns: &[
+            ("shard", "int", Partition(0)),
+            ("sensor_id", "uuid", Clustering(0, "asc")),
+            ("source", "text", Clustering(1, "asc")),
+            ("alerts", "frozen<map<uuid, timestamp>>", Regular),
+        ],
+    },
 ];
 
 /// Columns that a table has, by name, each in the words of [`describe`].
@@ -93,8 +192,17 @@ pub(super) async fn check(session: &Session, keyspace: &str, place: &str) -> Res
     }
 }
 
-/// All differences between the keyspace's tables and those that are needed, table by table.
+/// All differences between the keyspace's types and tables and those that are needed, one by one.
 pub(super) async fn differences(session: &Session, keyspace: &str) -> Result<Vec<Difference>, Cause> {
+    let text = "SELECT type_name, field_names, field_types FROM system_schema.types WHERE keyspace_name = ?";
+    let answer = session.query_unpaged(text, (keyspace,)).await?.into_rows_result()?;
+    let mut types: BTreeMap<String, Found> = BTreeMap::new();
+    for row in answer.rows::<(String, Vec<String>, Vec<String>)>()? {
+        let (name, fields, cql_types) = row?;
+        let fields = fields.into_iter().zip(cql_types).enumerate();
+        let described = fields.map(|(place, (field, cql_type))| (field, describe_field(&cql_type, place)));
+        types.insert(name, described.collect());
+    }
     let text = "SELECT table_name, column_name, kind, position, clustering_order, type \
                 FROM system_schema.columns WHERE keyspace_name = ?";
     let answer = session.query_unpaged(text, (keyspace,)).await?.into_rows_result()?;
@@ -106,10 +214,24 @@ pub(super) async fn differences(session: &Session, keyspace: &str) -> Result<Vec
             .or_default()
             .insert(column, describe(&cql_type, &kind, position, &order));
     }
-    Ok(TABLES
+    let of_types = TYPES
         .iter()
-        .flat_map(|table| compare(table, found.get(table.name)))
-        .collect())
+        .flat_map(|user_type| compare_type(user_type, types.get(user_type.name)));
+    let of_tables = TABLES.iter().flat_map(|table| compare(table, found.get(table.name)));
+    Ok(of_types.chain(of_tables).collect())
+}
+
+fn describe_field(cql_type: &str, place: usize) -> String {
+    format!("{cql_type} as field {}", place + 1)
+}
+
+fn compare_type(user_type: &UserType, found: Option<&Found>) -> Vec<Difference> {
+    let Some(found) = found else {
+        return vec![Difference::missing_type(user_type.name)];
+    };
+    let fields = user_type.fields.iter().enumerate();
+    let wanted = fields.map(|(place, &(name, cql_type))| (name, describe_field(cql_type, place)));
+    compare_parts(user_type.name, &wanted.collect::<Vec<_>>(), found)
 }
 
 fn describe(cql_type: &str, kind: &str, position: i32, order: &str) -> String {
@@ -125,21 +247,29 @@ fn compare(table: &Table, found: Option<&Found>) -> Vec<Difference> {
     let Some(found) = found else {
         return vec![Difference::missing_table(table.name)];
     };
-    let mut differences = Vec::new();
-    for &(name, cql_type, role) in table.columns {
-        let should_be = match role {
+    let wanted = table.columns.iter().map(|&(name, cql_type, role)| {
+        let described = match role {
             Partition(position) => describe(cql_type, "partition_key", position, ""),
             Clustering(position, order) => describe(cql_type, "clustering", position, order),
             Regular => describe(cql_type, "regular", 0, ""),
         };
-        let is = found.get(name).map_or("missing", String::as_str);
+        (name, described)
+    });
+    compare_parts(table.name, &wanted.collect::<Vec<_>>(), found)
+}
+
+/// Of a table's columns or a type's fields.
+fn compare_parts(whole: &str, wanted: &[(&str, String)], found: &Found) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    for (name, should_be) in wanted {
+        let is = found.get(*name).map_or("missing", String::as_str);
         if is != should_be {
-            differences.push(Difference::new(format!("{}.{name}", table.name), is, should_be));
+            differences.push(Difference::new(format!("{whole}.{name}"), is, should_be));
         }
     }
     for (name, is) in found {
-        if !table.columns.iter().any(|(known, ..)| known == name) {
-            differences.push(Difference::new(format!("{}.{name}", table.name), is, "absent"));
+        if !wanted.iter().any(|(known, _)| known == name) {
+            differences.push(Difference::new(format!("{whole}.{name}"), is, "absent"));
         }
     }
     differences
@@ -152,13 +282,17 @@ mod tests {
 
     #[test]
     fn every_table_of_the_migrations_has_its_shape_here() {
-        let made: Vec<_> = migrations::CASSANDRA
+        let mut made: Vec<_> = migrations::CASSANDRA
             .iter()
             .flat_map(|migration| migration.tables)
             .copied()
             .collect();
-        let known: Vec<_> = TABLES.iter().map(|table| table.name).collect();
+        let types = TYPES.iter().map(|user_type| user_type.name);
+        let mut known: Vec<_> = TABLES.iter().map(|table| table.name).chain(types).collect();
+        made.sort_unstable();
+        known.sort_unstable();
         assert_eq!(made, known);
+        assert!(FENCED.iter().all(|fenced| known.contains(fenced)));
     }
 
     #[test]
@@ -192,5 +326,7 @@ mod tests {
             compare(&TABLES[0], None)[0].to_string(),
             "sensor_readings: is missing, should be a table"
         );
+        let missing = compare_type(&TYPES[0], None);
+        assert_eq!(missing[0].to_string(), "aggregate: is missing, should be a type");
     }
 }

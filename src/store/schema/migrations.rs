@@ -15,7 +15,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x5be1_5f1e_0d0c_4c36_9d0c_8a7c_53b2_9a4
 pub(in crate::store) struct Migration {
     pub(in crate::store) number: i32,
     pub(in crate::store) name: &'static str,
-    /// Tables that it makes or alters. Where one of them is gone, the migration runs again.
+    /// Tables and types that it makes or alters. Where one of them is gone, the migration runs again.
     pub(in crate::store) tables: &'static [&'static str],
     text: &'static str,
 }
@@ -53,6 +53,24 @@ pub(in crate::store) const CASSANDRA: &[Migration] = &[
         tables: &["source_holes"],
         text: include_str!("../../../cql/0004_source_holes.cql"),
     },
+    Migration {
+        number: 5,
+        name: "0005_windows",
+        tables: &["aggregate", "window_aggregates"],
+        text: include_str!("../../../cql/0005_windows.cql"),
+    },
+    Migration {
+        number: 6,
+        name: "0006_sensor_state",
+        tables: &["sensor_state"],
+        text: include_str!("../../../cql/0006_sensor_state.cql"),
+    },
+    Migration {
+        number: 7,
+        name: "0007_alerts",
+        tables: &["alerts", "alerts_by_day", "active_alerts"],
+        text: include_str!("../../../cql/0007_alerts.cql"),
+    },
 ];
 
 /// Runs first and every time; `number` 0 is in no ledger.
@@ -87,6 +105,24 @@ pub(in crate::store) const SQLITE: &[Migration] = &[
         name: "0004_source_holes",
         tables: &["source_holes"],
         text: include_str!("../../../cql/sqlite/0004_source_holes.sql"),
+    },
+    Migration {
+        number: 5,
+        name: "0005_windows",
+        tables: &["window_aggregates"],
+        text: include_str!("../../../cql/sqlite/0005_windows.sql"),
+    },
+    Migration {
+        number: 6,
+        name: "0006_sensor_state",
+        tables: &["sensor_state"],
+        text: include_str!("../../../cql/sqlite/0006_sensor_state.sql"),
+    },
+    Migration {
+        number: 7,
+        name: "0007_alerts",
+        tables: &["alerts", "active_alerts"],
+        text: include_str!("../../../cql/sqlite/0007_alerts.sql"),
     },
 ];
 

@@ -43,8 +43,13 @@ impl Difference {
         Difference::new(table, "missing", "a table")
     }
 
-    fn is_missing_table(&self) -> bool {
-        self.is == "missing" && self.should_be == "a table"
+    pub(super) fn missing_type(name: &str) -> Difference {
+        Difference::new(name, "missing", "a type")
+    }
+
+    /// Whether it says that a whole table or type is not there.
+    pub(super) fn is_missing_whole(&self) -> bool {
+        self.is == "missing" && !self.place.contains('.')
     }
 }
 
@@ -89,7 +94,7 @@ pub(super) fn unusable(target: &str, differences: &[Difference]) -> StoreError {
         .map(Difference::to_string)
         .collect::<Vec<_>>()
         .join("; ");
-    let what_to_do = if differences.iter().all(Difference::is_missing_table) {
+    let what_to_do = if differences.iter().all(Difference::is_missing_whole) {
         "run `iotpipe init-schema`"
     } else {
         "these tables were not made by this version of iotpipe: use another keyspace or file, or change them"
@@ -110,6 +115,11 @@ mod tests {
             "k.sensor_readings",
             "k.sensors",
             "k.sources",
+            "CREATE TYPE IF NOT EXISTS k.aggregate",
+            "k.window_aggregates",
+            "k.sensor_state",
+            "k.alerts_by_day",
+            "k.active_alerts",
             "k.schema_migrations",
         ] {
             assert!(text.contains(part), "{part} in {text}");

@@ -2,13 +2,17 @@
 //!
 //! One thread owns the connection that writes and commits everything that waits as one transaction: a sync of the disk
 //! costs the same for one row and for ten thousand. Reads have connections of their own; the write-ahead log lets both go
-//! on at once. Readings carry the Kafka timestamp that Cassandra would keep as write timestamp, and the same rule decides.
+//! on at once. Readings carry the Kafka timestamp that Cassandra would keep as write timestamp, windows, state and alerts the
+//! offset of the last record that is in them, and the same rule decides.
 
+mod alerts;
 mod connection;
+mod double;
 mod error;
 mod reader;
 pub(super) mod schema;
 mod statements;
+mod windows;
 mod writer;
 
 use std::path::Path;
@@ -17,8 +21,11 @@ use futures::stream::BoxStream;
 
 use self::reader::Readers;
 use self::writer::{Job, Writer};
-use super::{Store, StoreError, StoreSettings};
-use crate::model::{LedgerEntry, ReadingsQuery, SensorId, SensorRow, SensorWrite, Source, StoredReading};
+use super::{ActiveAlerts, Store, StoreError, StoreSettings};
+use crate::model::{
+    Alert, AlertId, AlertWrite, AlertsQuery, LedgerEntry, Load, Loaded, ReadingsQuery, SensorId, SensorRow,
+    SensorWrite, Source, StoredReading, StoredWindow, TimeMs, WindowsQuery,
+};
 
 /// A store in a file. Dropping it waits for the transaction in hand and closes the file properly.
 pub struct SqliteStore {
@@ -47,6 +54,15 @@ impl Store for SqliteStore {
     async fn write(&self, write: &SensorWrite) -> Result<(), StoreError> {
         let write = write.clone();
         self.writer.run(|reply| Job::Write(write, reply)).await
+    }
+
+    async fn load(&self, load: &Load) -> Result<Loaded, StoreError> {
+        self.readers.load(load.clone()).await
+    }
+
+    async fn write_alerts(&self, write: &AlertWrite) -> Result<(), StoreError> {
+        let write = write.clone();
+        self.writer.run(|reply| Job::WriteAlerts(write, reply)).await
     }
 
     async fn load_ledger(&self, sources: &[Source]) -> Result<Vec<Option<LedgerEntry>>, StoreError> {
@@ -78,5 +94,21 @@ impl Store for SqliteStore {
 
     fn readings(&self, query: ReadingsQuery) -> BoxStream<'_, Result<StoredReading, StoreError>> {
         self.readers.readings(query)
+    }
+
+    fn windows(&self, query: WindowsQuery) -> BoxStream<'_, Result<StoredWindow, StoreError>> {
+        self.readers.windows(query)
+    }
+
+    fn alerts(&self, query: AlertsQuery) -> BoxStream<'_, Result<Alert, StoreError>> {
+        self.readers.alerts(query)
+    }
+
+    async fn alert(&self, sensor: SensorId, raised_at: TimeMs, id: AlertId) -> Result<Option<Alert>, StoreError> {
+        self.readers.alert(sensor, raised_at, id).await
+    }
+
+    fn active_alerts(&self) -> BoxStream<'_, Result<ActiveAlerts, StoreError>> {
+        self.readers.active_alerts()
     }
 }

@@ -11,19 +11,23 @@ use tokio::sync::mpsc;
 
 use super::connection::{blocking, open_for_reading};
 use super::error::sorted;
-use super::statements;
-use crate::model::{LedgerEntry, Order, ReadingsQuery, SensorId, SensorRow, Source, StoredReading, TimeMs};
-use crate::store::StoreError;
+use super::{alerts, statements, windows};
+use crate::model::{
+    Alert, AlertId, AlertsQuery, Day, LedgerEntry, Load, Loaded, Order, ReadingsQuery, SensorId, SensorRow, Source,
+    StoredReading, StoredWindow, TimeMs, WindowsQuery,
+};
+use crate::store::days::days;
 use crate::store::kinds::Kinds;
+use crate::store::{ActiveAlerts, StoreError};
 
 /// Rows that travel together, and chunks of them that wait: what an answer holds in memory, whatever its length.
-const CHUNK_ROWS: usize = 1_000;
+pub(super) const CHUNK_ROWS: usize = 1_000;
 const WAITING_CHUNKS: usize = 2;
 
 /// Connections kept open for the next question. More are opened when asked at once, and closed afterwards.
 const IDLE_CONNECTIONS: usize = 4;
 
-type Chunks<T> = mpsc::Sender<Result<Vec<T>, StoreError>>;
+pub(super) type Chunks<T> = mpsc::Sender<Result<Vec<T>, StoreError>>;
 
 #[derive(Clone)]
 pub(super) struct Readers {
@@ -37,7 +41,7 @@ struct Shared {
 }
 
 /// Why an answer ends early.
-enum Stop {
+pub(super) enum Stop {
     Sql(rusqlite::Error),
     /// The one who asked has gone.
     Unwanted,
@@ -77,25 +81,56 @@ impl Readers {
         .await
     }
 
+    pub(super) async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
+        self.ask("read state and windows", move |connection| {
+            windows::load(connection, &load)
+        })
+        .await
+    }
+
+    pub(super) async fn alert(
+        &self,
+        sensor: SensorId,
+        raised_at: TimeMs,
+        id: AlertId,
+    ) -> Result<Option<Alert>, StoreError> {
+        self.ask("read an alert", move |connection| {
+            alerts::load_alert(connection, sensor, raised_at, id)
+        })
+        .await
+    }
+
     pub(super) fn sensors(&self) -> BoxStream<'static, Result<SensorRow, StoreError>> {
         self.stream("read the sensors", |connection, chunks| {
-            let mut after = None;
-            loop {
-                // Page by page, a statement each: nothing of the file is held back while the one who asked is slow.
-                let page = statements::load_sensors(connection, after, CHUNK_ROWS as u32)?;
-                let is_last = page.len() < CHUNK_ROWS;
-                after = page.last().map(|row| row.sensor);
-                chunks.blocking_send(Ok(page)).map_err(|_| Stop::Unwanted)?;
-                if is_last {
-                    return Ok(());
-                }
-            }
+            send_pages(chunks, |after: Option<&SensorRow>| {
+                statements::load_sensors(connection, after.map(|row| row.sensor), CHUNK_ROWS as u32)
+            })
+        })
+    }
+
+    pub(super) fn active_alerts(&self) -> BoxStream<'static, Result<ActiveAlerts, StoreError>> {
+        self.stream("read active alerts", |connection, chunks| {
+            send_pages(chunks, |after: Option<&ActiveAlerts>| {
+                alerts::load_active(connection, after.map(|(sensor, _)| *sensor), CHUNK_ROWS as u32)
+            })
         })
     }
 
     pub(super) fn readings(&self, query: ReadingsQuery) -> BoxStream<'static, Result<StoredReading, StoreError>> {
         self.stream("read readings", move |connection, chunks| {
             send_readings(connection, &query, chunks)
+        })
+    }
+
+    pub(super) fn windows(&self, query: WindowsQuery) -> BoxStream<'static, Result<StoredWindow, StoreError>> {
+        self.stream("read windows", move |connection, chunks| {
+            windows::send_windows(connection, &query, chunks)
+        })
+    }
+
+    pub(super) fn alerts(&self, query: AlertsQuery) -> BoxStream<'static, Result<Alert, StoreError>> {
+        self.stream("read alerts", move |connection, chunks| {
+            alerts::send_alerts(connection, &query, chunks)
         })
     }
 
@@ -165,15 +200,25 @@ impl Shared {
     }
 }
 
+/// Page by page, a statement each: nothing of the file is held back while the one who asked is slow.
+fn send_pages<T: Send + 'static>(
+    chunks: &Chunks<T>,
+    load_after: impl Fn(Option<&T>) -> SqlResult<Vec<T>>,
+) -> Result<(), Stop> {
+    let mut page = load_after(None)?;
+    while page.len() == CHUNK_ROWS {
+        let next = load_after(page.last())?;
+        let full = std::mem::replace(&mut page, next);
+        chunks.blocking_send(Ok(full)).map_err(|_| Stop::Unwanted)?;
+    }
+    chunks.blocking_send(Ok(page)).map_err(|_| Stop::Unwanted)
+}
+
 /// Day by day, since that is where the key begins: a sensor's rows of one day lie together.
 fn send_readings(connection: &Connection, query: &ReadingsQuery, chunks: &Chunks<StoredReading>) -> Result<(), Stop> {
-    if query.range.start >= query.range.end {
-        return Ok(());
-    }
-    let (first, last) = (query.range.start.day().0, TimeMs(query.range.end.0 - 1).day().0);
-    let days: Box<dyn Iterator<Item = i32>> = match query.order {
-        Order::OldestFirst => Box::new(first..=last),
-        Order::NewestFirst => Box::new((first..=last).rev()),
+    let days: Box<dyn Iterator<Item = Day>> = match query.order {
+        Order::OldestFirst => Box::new(days(&query.range)),
+        Order::NewestFirst => Box::new(days(&query.range).rev()),
     };
     let direction = match query.order {
         Order::OldestFirst => "ASC",
@@ -200,7 +245,7 @@ fn send_readings(connection: &Connection, query: &ReadingsQuery, chunks: &Chunks
             break;
         }
         let id = query.sensor.0.as_bytes();
-        let mut rows = select.query(params![day, id, query.range.start.0, query.range.end.0, kind, left])?;
+        let mut rows = select.query(params![day.0, id, query.range.start.0, query.range.end.0, kind, left])?;
         while let Some(row) = rows.next()? {
             let kind = kinds.get(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?);
             chunk.push(StoredReading {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, params};
 use uuid::Uuid;
 
+use super::{alerts, windows};
 use crate::model::{Day, Kind, LedgerEntry, Location, SensorId, SensorRow, SensorWrite, Sighting, Source, TimeMs};
 use crate::store::processing_text;
 
@@ -65,6 +66,13 @@ pub(super) fn apply_write(connection: &Connection, write: &SensorWrite) -> SqlRe
             row.timestamp.0
         ])?;
     }
+    if !write.windows.is_empty() || write.state.is_some() {
+        let source = write.source.to_string();
+        windows::upsert_windows(connection, write, &source)?;
+        if let Some(state) = &write.state {
+            windows::upsert_state(connection, write.sensor, &source, state)?;
+        }
+    }
     match &write.sighting {
         Some(sighting) => merge_sighting(connection, write.sensor, sighting),
         None => Ok(()),
@@ -98,7 +106,7 @@ pub(super) fn load_sensor(connection: &Connection, sensor: SensorId) -> SqlResul
         .prepare_cached(SELECT_SENSOR)?
         .query_row([sensor.0.as_bytes()], sensor_row)
         .optional()?;
-    row.map(|row| with_last_values(connection, row)).transpose()
+    row.map(|row| completed(connection, row)).transpose()
 }
 
 /// At most so many sensors of the directory, those with the smallest ids after `after`.
@@ -107,7 +115,7 @@ pub(super) fn load_sensors(connection: &Connection, after: Option<SensorId>, lim
     // Every id is larger than the empty one.
     let after: &[u8] = after.as_ref().map_or(&[], |sensor| sensor.0.as_bytes());
     let rows = select.query_map(params![after, limit], sensor_row)?;
-    rows.map(|row| with_last_values(connection, row?)).collect()
+    rows.map(|row| completed(connection, row?)).collect()
 }
 
 fn sensor_row(row: &Row<'_>) -> SqlResult<SensorRow> {
@@ -122,16 +130,19 @@ fn sensor_row(row: &Row<'_>) -> SqlResult<SensorRow> {
         first_day: Day(row.get(5)?),
         last_day: Day(row.get(6)?),
         last_values: BTreeMap::new(),
+        active_alerts: BTreeMap::new(),
     })
 }
 
-fn with_last_values(connection: &Connection, mut sensor: SensorRow) -> SqlResult<SensorRow> {
+/// With what other tables know of the sensor.
+fn completed(connection: &Connection, mut sensor: SensorRow) -> SqlResult<SensorRow> {
     let mut select = connection.prepare_cached(SELECT_LAST_VALUES)?;
     let mut rows = select.query([sensor.sensor.0.as_bytes()])?;
     while let Some(row) = rows.next()? {
         let kind = Kind::new(row.get_ref(0)?.as_str()?);
         sensor.last_values.insert(kind, (TimeMs(row.get(1)?), row.get(2)?));
     }
+    sensor.active_alerts = alerts::load_active_of_sensor(connection, sensor.sensor)?;
     Ok(sensor)
 }
 
@@ -179,6 +190,6 @@ pub(super) fn load_source(connection: &Connection, source: &Source) -> SqlResult
     entry.optional()
 }
 
-fn unreadable(why: String) -> rusqlite::Error {
+pub(super) fn unreadable(why: String) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(why.into())
 }

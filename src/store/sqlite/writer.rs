@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
 use super::error::sorted;
-use super::statements;
-use crate::model::{LedgerEntry, SensorWrite, Source};
+use super::{alerts, statements};
+use crate::model::{AlertWrite, LedgerEntry, SensorWrite, Source};
 use crate::store::StoreError;
 
 /// Jobs that wait. The pipeline has some tens of writes in flight, so it never fills; it bounds what a caller without
@@ -24,6 +24,7 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 /// Work for the thread, with where to answer.
 pub(super) enum Job {
     Write(SensorWrite, Reply<()>),
+    WriteAlerts(AlertWrite, Reply<()>),
     OpenLedger(LedgerEntry, Reply<LedgerEntry>),
     AdvanceLedger(Vec<(Source, i64)>, Reply<()>),
     RecordHole(Source, String, Reply<()>),
@@ -32,7 +33,8 @@ pub(super) enum Job {
 impl Job {
     fn rows(&self) -> usize {
         match self {
-            Job::Write(write, _) => write.rows.len() + 1,
+            Job::Write(write, _) => write.rows.len() + write.windows.len() + 2,
+            Job::WriteAlerts(write, _) => write.changes.len() + 1,
             Job::OpenLedger(..) | Job::RecordHole(..) => 1,
             Job::AdvanceLedger(sources, _) => sources.len(),
         }
@@ -129,9 +131,10 @@ fn commit(connection: &mut Connection, group: &mut Vec<Job>, path: &Path) {
             for job in group.drain(..) {
                 let error = sorted(path, "write", &error);
                 match job {
-                    Job::Write(_, reply) | Job::AdvanceLedger(_, reply) | Job::RecordHole(_, _, reply) => {
-                        drop(reply.send(Err(error)));
-                    }
+                    Job::Write(_, reply)
+                    | Job::WriteAlerts(_, reply)
+                    | Job::AdvanceLedger(_, reply)
+                    | Job::RecordHole(_, _, reply) => drop(reply.send(Err(error))),
                     Job::OpenLedger(_, reply) => drop(reply.send(Err(error))),
                 }
             }
@@ -147,6 +150,7 @@ fn apply(connection: &mut Connection, group: &mut Vec<Job>) -> SqlResult<Vec<Ans
     for job in group.iter() {
         match job {
             Job::Write(write, _) => statements::apply_write(&transaction, write)?,
+            Job::WriteAlerts(write, _) => alerts::apply(&transaction, write)?,
             Job::OpenLedger(entry, _) => entries.push(statements::open_source(&transaction, entry)?),
             Job::RecordHole(source, hole, _) => statements::insert_hole(&transaction, source, hole)?,
             Job::AdvanceLedger(sources, _) => {
@@ -159,7 +163,10 @@ fn apply(connection: &mut Connection, group: &mut Vec<Job>) -> SqlResult<Vec<Ans
     transaction.commit()?;
     let mut entries = entries.into_iter();
     let answers = group.drain(..).filter_map(|job| match job {
-        Job::Write(_, reply) | Job::AdvanceLedger(_, reply) | Job::RecordHole(_, _, reply) => Some(Answer::Done(reply)),
+        Job::Write(_, reply)
+        | Job::WriteAlerts(_, reply)
+        | Job::AdvanceLedger(_, reply)
+        | Job::RecordHole(_, _, reply) => Some(Answer::Done(reply)),
         Job::OpenLedger(_, reply) => entries.next().map(|entry| Answer::Entry(reply, entry)),
     });
     Ok(answers.collect())
@@ -167,10 +174,12 @@ fn apply(connection: &mut Connection, group: &mut Vec<Job>) -> SqlResult<Vec<Ans
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::{Kind, ReadingRow, SensorId, TimeMs, WriteId};
+    use crate::model::{Kind, ReadingRow, SensorId, TimeMs, TopicId, WriteId};
     use crate::store::sqlite::{connection, schema};
     use crate::store::{SchemaSettings, StoreSettings, StoreUrl};
 
@@ -186,7 +195,14 @@ mod tests {
             id: WriteId(0),
             partition: 0,
             sensor,
+            source: Arc::new(Source {
+                topic: Arc::from("t"),
+                topic_id: TopicId::UNKNOWN,
+                partition: 0,
+            }),
             rows: (0..50).map(row).collect(),
+            windows: Vec::new(),
+            state: None,
             sighting: None,
         }
     }

@@ -1,0 +1,73 @@
+//! The group's view of the topic, through a client of its own.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::servers::Place;
+
+const PARTITIONS: i32 = 12;
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+pub struct Group {
+    consumer: BaseConsumer,
+    topic: String,
+}
+
+impl Group {
+    pub fn new(place: &Place) -> Group {
+        let consumer = ClientConfig::new()
+            .set("bootstrap.servers", &place.kafka)
+            .set("group.id", &place.topic)
+            .create()
+            .expect("a consumer");
+        Group {
+            consumer,
+            topic: place.topic.clone(),
+        }
+    }
+
+    fn partitions(&self) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(&self.topic, 0, PARTITIONS - 1);
+        list
+    }
+
+    /// Records up to the committed offsets, over all partitions.
+    pub fn committed(&self) -> i64 {
+        let committed = self.consumer.committed_offsets(self.partitions(), TIMEOUT);
+        let Ok(committed) = committed else { return 0 };
+        let offsets = committed.elements().into_iter().map(|element| match element.offset() {
+            Offset::Offset(offset) => offset,
+            _ => 0,
+        });
+        offsets.sum()
+    }
+
+    /// Records in the topic; far below nothing while a broker does not answer.
+    pub fn end(&self) -> i64 {
+        let high = |partition| {
+            let ends = self.consumer.fetch_watermarks(&self.topic, partition, TIMEOUT);
+            ends.map_or(i64::MIN / 100, |(_, high)| high)
+        };
+        (0..PARTITIONS).map(high).sum()
+    }
+
+    /// How many members the brokers know.
+    pub fn members(&self) -> usize {
+        let groups = self.consumer.fetch_group_list(Some(&self.topic), TIMEOUT);
+        let groups = groups.expect("the brokers answer");
+        groups.groups().first().map_or(0, |group| group.members().len())
+    }
+
+    /// Sets the committed offsets to the topic's beginning. The broker refuses it while the group has members.
+    pub fn reset(&self) {
+        let mut offsets = self.partitions();
+        offsets.set_all_offsets(Offset::Offset(0)).expect("offsets");
+        self.consumer
+            .commit(&offsets, CommitMode::Sync)
+            .expect("the group has no members");
+        assert_eq!(self.committed(), 0);
+    }
+}
