@@ -200,7 +200,7 @@ settings! {
         /// Where records were lost before they were read: `refuse` to go on, or record the hole and `continue`.
         on_data_loss: OnDataLoss = "refuse", flags &["--on-data-loss"], on &["consume"];
         /// Writes to the store in flight.
-        writers: usize = "32", flags &["--writers"], on &["consume"], check within(1..=4096);
+        writers: usize = "64", flags &["--writers"], on &["consume"], check within(1..=4096);
         /// Readings held in memory until the store has acknowledged them.
         pending_readings: usize = "50000", flags &["--pending-readings"], on &["consume"],
             check within(1000..=100_000_000);
@@ -211,7 +211,7 @@ settings! {
         /// once it is stored. `0s` stores it with every write.
         state_interval: Duration = "1s", flags &["--state-interval"], on &["consume"], check between("0s", "1m");
         /// Reads of state and windows from the store in flight.
-        loaders: usize = "64", flags &["--loaders"], on &["consume"], check within(1..=4096);
+        loaders: usize = "256", flags &["--loaders"], on &["consume"], check within(1..=4096);
         /// The largest record that is decoded; a larger one is a dead letter.
         max_payload: ByteSize = "1MiB";
         /// How often offsets are committed.

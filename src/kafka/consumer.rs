@@ -234,8 +234,8 @@ pub fn join(
         ("fetch.queue.backoff.ms", "2"),
         ("fetch.wait.max.ms", "100"),
         ("queued.min.messages", "100000"),
-        // Payload bytes fetched ahead: enough for a drain, and a bound on memory.
-        ("queued.max.messages.kbytes", "16384"),
+        // Payload bytes fetched ahead. librdkafka needs several times as much for them: more costs memory and gains nothing.
+        ("queued.max.messages.kbytes", "2048"),
     ];
     if let Some(instance_id) = &settings.instance_id {
         role.push(("group.instance.id", instance_id));
