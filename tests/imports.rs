@@ -19,8 +19,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "pipeline",
         &["model", "telemetry", "codec", "fleet", "kafka", "processor", "store"],
     ),
-    // Knows what must be there from the fleet alone: nothing of the processor.
-    ("proof", &["model", "telemetry", "fleet", "store"]),
     ("cli", &["model", "config", "report"]),
     (
         "command",
@@ -35,7 +33,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "report",
             "config",
             "pipeline",
-            "proof",
             "cli",
         ],
     ),
