@@ -288,7 +288,7 @@ async fn latest_values(store: &AnyStore, sensor: SensorId) -> anyhow::Result<Vec
     };
     let query = ReadingsQuery {
         sensor,
-        range: row.first_day.start()..row.last_day.next().start(),
+        range: row.days(),
         kind: None,
         order: Order::NewestFirst,
         limit: Some(SPARK_READINGS as u64),

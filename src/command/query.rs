@@ -196,7 +196,7 @@ async fn print_latest_of_kinds(
         let queries: Vec<ReadingsQuery> = wanted
             .map(|(kind, (time, _))| ReadingsQuery {
                 sensor: row.sensor,
-                range: *time..row.last_day.next().start(),
+                range: *time..row.days().end,
                 kind: Some(kind.clone()),
                 order: Order::NewestFirst,
                 limit: Some(1),
@@ -206,7 +206,7 @@ async fn print_latest_of_kinds(
             .into_iter()
             .map(|query| async { store.readings(query).try_next().await });
         let mut newest = futures::stream::iter(lookups).buffered(LOOKUPS_IN_FLIGHT);
-        while question.limit.is_none_or(|limit| count < limit)
+        while !question.is_full(count)
             && let Some(reading) = newest.try_next().await.with_context(|| reading_failed(sensor))?
         {
             // A kind whose readings have outlived their time to live has none.
@@ -270,10 +270,10 @@ async fn find(store: &impl Store, out: &mut Out, sensor: &Asked) -> Result<Optio
 /// The newest event time of the sensor: of its newest stored reading, or in the directory where readings have outlived
 /// their time to live. The directory may be behind, so the reading lies at its time or later.
 async fn newest(store: &impl Store, row: &SensorRow) -> Result<Option<TimeMs>, StoreError> {
-    let known = row.last_values.values().map(|(time, _)| *time).max();
+    let known = row.newest();
     let query = ReadingsQuery {
         sensor: row.sensor,
-        range: known.unwrap_or(row.first_day.start())..row.last_day.next().start(),
+        range: known.unwrap_or(row.days().start)..row.days().end,
         kind: None,
         order: Order::NewestFirst,
         limit: Some(1),
@@ -284,15 +284,19 @@ async fn newest(store: &impl Store, row: &SensorRow) -> Result<Option<TimeMs>, S
 
 /// What to ask of the store, cut to the days on which the sensor has readings; `None` where nothing is left.
 fn readings_query(row: &SensorRow, question: &Question, range: &Range<TimeMs>, order: Order) -> Option<ReadingsQuery> {
-    let start = range.start.max(row.first_day.start());
-    let end = range.end.min(row.last_day.next().start());
-    (start < end).then(|| ReadingsQuery {
+    let range = cut(range, &row.days());
+    (range.start < range.end).then(|| ReadingsQuery {
         sensor: row.sensor,
-        range: start..end,
+        range,
         kind: question.kind.clone(),
         order,
         limit: question.limit,
     })
+}
+
+/// What of the range lies in those days.
+fn cut(range: &Range<TimeMs>, days: &Range<TimeMs>) -> Range<TimeMs> {
+    range.start.max(days.start)..range.end.min(days.end)
 }
 
 /// Notes why a result is empty, or that there is more than was asked for without being asked.
@@ -306,11 +310,7 @@ fn explain(out: &mut Out, question: &Question, sensor: &Asked, row: &SensorRow, 
             "no such readings of sensor {name}; it has readings from {first} to {last} (UTC)"
         ));
     }
-    if count > 0 && question.is_limit_default && Some(count) == question.limit {
-        out.note(&format!(
-            "stopped after {count} readings; --limit, --last or --from asks for more"
-        ));
-    }
+    question.note_default_limit(out, count, "readings");
     Ok(())
 }
 

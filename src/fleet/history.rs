@@ -8,7 +8,7 @@ use rand_xoshiro::rand_core::Rng;
 
 use super::encode::Format;
 use super::faults::{Fate, Fates};
-use super::sensor::{self, Condition, Sensor};
+use super::sensor::{self, Sensor};
 use super::signal::{Distortion, Shape, mix, substream};
 use super::{Fault, FleetError, FleetSettings, Malformation, late_delay_ms, slot_stream};
 use crate::model::{Kind, SensorId, TimeMs};
@@ -163,20 +163,7 @@ impl History<'_> {
 
     /// The record of a slot that begins now; `None` where none is sent now.
     fn begin_slot(&mut self, k: u64, now: TimeMs) -> Option<Sent> {
-        if k >= self.sensor.until_k {
-            self.sensor.condition = Condition::Well;
-        }
-        let random = slot_stream(&self.sensor, k).next_u64();
-        let fate = match self.sensor.condition {
-            Condition::Well => self.fleet.fates.of(random),
-            Condition::Drifts => Fate::Drift,
-            Condition::IsStuck => Fate::Stuck,
-            Condition::IsSilent => return None,
-        };
-        let random = mix(random);
-        if self.sensor.condition == Condition::Well && fate != Fate::Fine {
-            self.sensor.fall_ill(fate, k, random);
-        }
+        let (fate, random) = self.sensor.fate(&self.fleet.fates, k)?;
         let from_k = self.sensor.from_k;
         let plain = self.undistorted(k, now, None);
         let distorted = |fault, distortion| Sent {

@@ -31,7 +31,7 @@ pub use schedule::{Plan, Schedule, Timing};
 use encode::{Encoder, malform};
 use faults::{Fate, Fates};
 use schedule::Cursor;
-use sensor::{Condition, Sensor};
+use sensor::Sensor;
 use signal::{Distortion, Shape, mix, substream};
 
 /// Kinds of a fleet that is not told otherwise.
@@ -254,21 +254,9 @@ impl Fleet {
         } = self.cursor;
         let time = self.cursor.event_time();
         let index = index as usize;
-        let sensor = &mut self.sensors[index];
-        if k >= sensor.until_k {
-            sensor.condition = Condition::Well;
-        }
-        // Drawn in any case, so that the values are the same whatever the probabilities are.
-        let mut rng = slot_stream(sensor, k);
-        let random = rng.next_u64();
-        let fate = match sensor.condition {
-            Condition::Well => self.fates.of(random),
-            Condition::Drifts => Fate::Drift,
-            Condition::IsStuck => Fate::Stuck,
-            Condition::IsSilent => {
-                self.counts.silent += 1;
-                return Step::Nothing;
-            }
+        let Some((fate, details)) = self.sensors[index].fate(&self.fates, k) else {
+            self.counts.silent += 1;
+            return Step::Nothing;
         };
         self.counts.scheduled += 1;
         if fate == Fate::Fine {
@@ -276,17 +264,13 @@ impl Fleet {
             (emission.fault, emission.slot, emission.event_time) = (None, slot, time);
             return Step::Record;
         }
-        self.faulty(fate, random, slot, time, emission)
+        self.faulty(fate, details, slot, time, emission)
     }
 
-    /// The rare case. `random` decided the fate, so its further uses are mixed.
+    /// The rare case. All that is random about it follows from `random`.
     fn faulty(&mut self, fate: Fate, random: u64, slot: u64, time: TimeMs, emission: &mut Emission) -> Step {
         let Cursor { sensor: index, k, .. } = self.cursor;
         let index = index as usize;
-        let random = mix(random);
-        if self.sensors[index].condition == Condition::Well {
-            self.sensors[index].fall_ill(fate, k, random);
-        }
         let from_k = self.sensors[index].from_k;
         (emission.slot, emission.event_time) = (slot, time);
         emission.fault = match fate {

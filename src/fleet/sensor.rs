@@ -7,8 +7,9 @@ use uuid::{Builder, Uuid};
 use crate::model::Location;
 
 use super::encode::Format;
-use super::faults::{EPISODE_READINGS, Fate, SILENT_SLOTS, pick};
+use super::faults::{EPISODE_READINGS, Fate, Fates, SILENT_SLOTS, pick};
 use super::signal::{mix, substream};
+use super::slot_stream;
 
 /// A million sensors are a setting that must work, so this is kept at a cache line.
 #[derive(Clone, Debug)]
@@ -17,16 +18,16 @@ pub(super) struct Sensor {
     pub(super) id: [u8; 36],
     /// Index of the kind of narrow records.
     pub(super) kind: u8,
-    pub(super) condition: Condition,
+    condition: Condition,
     /// The sensor's character: where its signals lie, and the seed of its random numbers.
     pub(super) traits: u64,
     /// Reading numbers of the condition, the end exclusive.
     pub(super) from_k: u64,
-    pub(super) until_k: u64,
+    until_k: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Condition {
+enum Condition {
     Well,
     Drifts,
     IsStuck,
@@ -54,8 +55,31 @@ impl Sensor {
         }
     }
 
+    /// What becomes of reading `k`, with the random number that its details follow from; `None` while the sensor is silent.
+    /// To be asked of each reading once, in order.
+    #[inline]
+    pub(super) fn fate(&mut self, fates: &Fates, k: u64) -> Option<(Fate, u64)> {
+        if k >= self.until_k {
+            self.condition = Condition::Well;
+        }
+        // Drawn in any case, so that the values are the same whatever the probabilities are.
+        let random = slot_stream(self, k).next_u64();
+        let fate = match self.condition {
+            Condition::Well => fates.of(random),
+            Condition::Drifts => Fate::Drift,
+            Condition::IsStuck => Fate::Stuck,
+            Condition::IsSilent => return None,
+        };
+        // `random` decided the fate, so its further uses are mixed.
+        let details = mix(random);
+        if self.condition == Condition::Well && fate != Fate::Fine {
+            self.fall_ill(fate, k, details);
+        }
+        Some((fate, details))
+    }
+
     /// A fate that lasts begins with reading `k`, silence with the one after it.
-    pub(super) fn fall_ill(&mut self, fate: Fate, k: u64, random: u64) {
+    fn fall_ill(&mut self, fate: Fate, k: u64, random: u64) {
         let (condition, from_k, readings) = match fate {
             Fate::Drift => (Condition::Drifts, k, pick(&EPISODE_READINGS, random)),
             Fate::Stuck => (Condition::IsStuck, k, pick(&EPISODE_READINGS, random)),

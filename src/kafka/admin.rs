@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 
-use super::log::forward_log;
+use super::log::forwarding_context;
 use super::{KafkaError, KafkaSettings};
 
 /// A topic as it should be.
@@ -42,15 +40,7 @@ pub enum TopicOutcome {
 
 struct Quiet;
 
-impl ClientContext for Quiet {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        forward_log(level, facility, message);
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        crate::telemetry::events::kafka_client_error(&error, reason);
-    }
-}
+forwarding_context!(Quiet);
 
 /// Longest wait for one administrative request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);

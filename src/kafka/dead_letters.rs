@@ -3,17 +3,14 @@
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{Header as ClientHeader, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::util::Timeout;
 
-use super::log::forward_log;
+use super::log::forwarding_context;
 use super::{KafkaError, KafkaSettings};
 use crate::model::DeadLetter;
-use crate::telemetry::events;
 
 /// Why the record is a dead letter: [`crate::model::Reason::as_str`].
 pub const HEADER_REASON: &str = "iotpipe.reason";
@@ -59,15 +56,7 @@ struct Letter {
     payload_bytes: usize,
 }
 
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        forward_log(level, facility, message);
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        events::kafka_client_error(&error, reason);
-    }
-}
+forwarding_context!(Context);
 
 impl ProducerContext for Context {
     type DeliveryOpaque = Box<Letter>;

@@ -4,14 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
-use super::log::forward_log;
+use super::log::forwarding_context;
 use super::{KafkaError, KafkaSettings};
-use crate::telemetry::events;
 
 /// Records that belong together: they are acknowledged once all of them are.
 pub type Group = u64;
@@ -21,15 +18,7 @@ struct Context {
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        forward_log(level, facility, message);
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        events::kafka_client_error(&error, reason);
-    }
-}
+forwarding_context!(Context);
 
 impl ProducerContext for Context {
     type DeliveryOpaque = Box<Group>;

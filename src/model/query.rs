@@ -49,6 +49,18 @@ pub struct SensorRow {
     pub active_alerts: BTreeMap<AlertId, TimeMs>,
 }
 
+impl SensorRow {
+    /// The days on which the sensor has readings, the end exclusive.
+    pub fn days(&self) -> Range<TimeMs> {
+        self.first_day.start()..self.last_day.next().start()
+    }
+
+    /// The newest event time of its last values.
+    pub fn newest(&self) -> Option<TimeMs> {
+        self.last_values.values().map(|(time, _)| *time).max()
+    }
+}
+
 /// Windows of one sensor.
 #[derive(Clone, PartialEq, Debug)]
 pub struct WindowsQuery {

@@ -1,6 +1,7 @@
 //! Event time and its day, both UTC.
 
 use std::fmt;
+use std::ops::Range;
 
 /// Milliseconds of a day.
 pub const MILLIS_PER_DAY: i64 = 86_400_000;
@@ -47,6 +48,12 @@ impl Day {
     pub fn next(self) -> Day {
         Day(self.0 + 1)
     }
+
+    /// The days that a range of times touches, oldest first; none where it is empty.
+    pub fn of_range(range: &Range<TimeMs>) -> impl DoubleEndedIterator<Item = Day> + Send + use<> {
+        let touched = (range.start < range.end).then(|| range.start.day().0..=TimeMs(range.end.0 - 1).day().0);
+        touched.into_iter().flatten().map(Day)
+    }
 }
 
 /// `YYYY-MM-DD`.
@@ -67,6 +74,21 @@ mod tests {
         assert_eq!(TimeMs(0).day(), Day(0));
         assert_eq!(TimeMs(MILLIS_PER_DAY - 1).day(), Day(0));
         assert_eq!(Day(20_000).start().day(), Day(20_000));
+    }
+
+    #[test]
+    fn a_range_touches_its_days_and_no_more() {
+        let touched = |range: Range<i64>| -> Vec<i32> {
+            let range = TimeMs(range.start)..TimeMs(range.end);
+            Day::of_range(&range).map(|day| day.0).collect()
+        };
+        let day = MILLIS_PER_DAY;
+        assert_eq!(touched(0..day), [0], "the end is exclusive");
+        assert_eq!(touched(0..day + 1), [0, 1]);
+        assert_eq!(touched(day - 1..3 * day), [0, 1, 2]);
+        assert_eq!(touched(-1..1), [-1, 0]);
+        assert_eq!(touched(5..5), [0; 0]);
+        assert_eq!(touched(day..5), [0; 0]);
     }
 
     #[test]

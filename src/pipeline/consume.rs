@@ -295,7 +295,6 @@ impl<'s, S: Store> Run<'s, S> {
                 match landed {
                     ToStore::Write(write) => {
                         self.note_latency(&write);
-                        events::write_acknowledged(&write);
                         self.handle(Event::Written(write))
                     }
                     ToStore::Alerts(alerts) => Ok(self.outputs.send_alerts(&alerts)?),
@@ -349,81 +348,77 @@ impl<'s, S: Store> Run<'s, S> {
         let _ = self.to_consumer.send(command);
     }
 
+    /// Lets a question to the store or the brokers run by itself; its answer comes in as an event.
+    fn answer_later(&self, question: impl Future<Output = Result<Option<Event>, ConsumeError>> + Send + 'static) {
+        let answer = self.answer.clone();
+        self.runtime.spawn(async move {
+            let answered = match question.await {
+                Ok(None) => return,
+                Ok(Some(event)) => Answer::Event(event),
+                Err(error) => Answer::Failed(error.to_string()),
+            };
+            let _ = answer.send(answered);
+        });
+    }
+
     fn find_starts(&self, partitions: Vec<i32>) {
         let Some(group) = self.group.clone() else { return };
-        let (store, health, answer) = (self.store.clone(), self.health.clone(), self.answer.clone());
+        let (store, health) = (self.store.clone(), self.health.clone());
         let topic: Arc<str> = self.settings.processor.topic.clone();
-        self.runtime.spawn(async move {
-            let asked = tokio::task::spawn_blocking(move || ask_brokers(&group, &partitions)).await;
-            let (topic_id, facts) = match asked {
-                Ok(Ok(asked)) => asked,
-                Ok(Err(error)) => return drop(answer.send(Answer::Failed(error.to_string()))),
-                Err(_) => return, // the process ends
+        self.answer_later(async move {
+            let Ok(asked) = tokio::task::spawn_blocking(move || ask_brokers(&group, &partitions)).await else {
+                return Ok(None); // the process ends
             };
+            let (topic_id, facts) = asked?;
             let source = |partition| Source {
                 topic: topic.clone(),
                 topic_id,
                 partition,
             };
             let sources: Vec<Source> = facts.iter().map(|facts| source(facts.partition)).collect();
-            let event = match until_done(&health, || store.load_ledger(&sources)).await {
-                Err(error) => Answer::Failed(error.to_string()),
-                Ok(rows) => {
-                    let facts = facts.iter().zip(rows).map(|(facts, ledger)| StartFacts {
-                        partition: facts.partition,
-                        topic_id,
-                        committed: facts.committed,
-                        low: facts.low,
-                        high: facts.high,
-                        ledger,
-                    });
-                    Answer::Event(Event::StartsFound(facts.collect()))
-                }
-            };
-            let _ = answer.send(event);
+            let rows = until_done(&health, || store.load_ledger(&sources)).await?;
+            let facts = facts.iter().zip(rows).map(|(facts, ledger)| StartFacts {
+                partition: facts.partition,
+                topic_id,
+                committed: facts.committed,
+                low: facts.low,
+                high: facts.high,
+                ledger,
+            });
+            Ok(Some(Event::StartsFound(facts.collect())))
         });
     }
 
     fn load(&self, load: Box<Load>) {
-        let (store, health, answer) = (self.store.clone(), self.health.clone(), self.answer.clone());
-        self.runtime.spawn(async move {
-            let loaded = until_done(&health, || store.load(&load)).await;
-            let _ = answer.send(match loaded {
-                Ok(loaded) => Answer::Event(Event::Loaded(Box::new(loaded))),
-                Err(error) => Answer::Failed(error.to_string()),
-            });
+        let (store, health) = (self.store.clone(), self.health.clone());
+        self.answer_later(async move {
+            let loaded = until_done(&health, || store.load(&load)).await?;
+            Ok(Some(Event::Loaded(Box::new(loaded))))
         });
     }
 
     fn open_ledger(&self, entry: LedgerEntry) {
-        let (store, health, answer) = (self.store.clone(), self.health.clone(), self.answer.clone());
-        self.runtime.spawn(async move {
-            let opened = until_done(&health, || store.open_ledger(&entry)).await;
-            let _ = answer.send(match opened {
-                Ok(entry) => Answer::Event(Event::LedgerOpened(entry)),
-                Err(error) => Answer::Failed(error.to_string()),
-            });
+        let (store, health) = (self.store.clone(), self.health.clone());
+        self.answer_later(async move {
+            let entry = until_done(&health, || store.open_ledger(&entry)).await?;
+            Ok(Some(Event::LedgerOpened(entry)))
         });
     }
 
     fn record_hole(&self, source: Source, detail: String) {
         events::hole_accepted(&detail);
-        let (store, health, answer) = (self.store.clone(), self.health.clone(), self.answer.clone());
-        self.runtime.spawn(async move {
-            if let Err(error) = until_done(&health, || store.record_hole(&source, &detail)).await {
-                let _ = answer.send(Answer::Failed(error.to_string()));
-            }
+        let (store, health) = (self.store.clone(), self.health.clone());
+        self.answer_later(async move {
+            until_done(&health, || store.record_hole(&source, &detail)).await?;
+            Ok(None)
         });
     }
 
     fn advance_ledger(&self, positions: Vec<(Source, i64)>) {
-        let (store, health, answer) = (self.store.clone(), self.health.clone(), self.answer.clone());
-        self.runtime.spawn(async move {
-            let advanced = until_done(&health, || store.advance_ledger(&positions)).await;
-            let _ = answer.send(match advanced {
-                Ok(()) => Answer::Event(Event::LedgerAdvanced),
-                Err(error) => Answer::Failed(error.to_string()),
-            });
+        let (store, health) = (self.store.clone(), self.health.clone());
+        self.answer_later(async move {
+            until_done(&health, || store.advance_ledger(&positions)).await?;
+            Ok(Some(Event::LedgerAdvanced))
         });
     }
 

@@ -95,11 +95,6 @@ impl Cache {
         self.bytes > self.bytes_max
     }
 
-    /// Bytes in use, an estimate.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Sensors that had to make room for others.
     pub fn evicted(&self) -> u64 {
         self.evicted
@@ -196,7 +191,7 @@ mod tests {
         }
         assert_eq!((cache.by_key.len(), cache.slots.len()), (10, 10));
         assert_eq!(
-            (cache.bytes(), cache.evicted(), cache.is_over_bound()),
+            (cache.bytes, cache.evicted(), cache.is_over_bound()),
             (10 * SENSOR_BYTES, 990, false)
         );
     }
@@ -209,6 +204,6 @@ mod tests {
         cache.entry(0, id(2), &source());
         assert_eq!(cache.drop_partition(0).slots.len(), 2);
         assert_eq!(cache.entry(1, id(1), &source()), kept);
-        assert_eq!((cache.by_key.len(), cache.bytes()), (1, SENSOR_BYTES));
+        assert_eq!((cache.by_key.len(), cache.bytes), (1, SENSOR_BYTES));
     }
 }

@@ -262,11 +262,6 @@ impl Processor {
         self.counters
     }
 
-    /// Estimate of what the sensors in memory take, bytes.
-    pub fn cache_bytes(&self) -> usize {
-        self.cache.bytes()
-    }
-
     /// Sensors that had to make room for others.
     pub fn evicted(&self) -> u64 {
         self.cache.evicted()
@@ -447,19 +442,22 @@ impl Processor {
 
     /// Folds what can be folded of a sensor, and queues it for what it needs next.
     fn advance(&mut self, slot: Slot, now_ms: i64) {
-        let is_short = self.cache.is_over_bound();
+        let state_now = self.is_state_wanted_now(slot);
         let sensor = self.cache.get_mut(slot);
         if sensor.fold(&self.folding) {
             self.scheduler.needs_load(slot);
         }
-        let partition = self.partitions.get(&sensor.partition());
-        let is_revoked = partition.is_some_and(|partition| partition.revoked);
-        let state_now = self.draining || is_revoked || is_short;
         if sensor.queue_if_ready(now_ms, state_now) {
             self.scheduler.ready(slot);
         } else if let Some(at_ms) = sensor.defer() {
             self.scheduler.defer(at_ms, slot);
         }
+    }
+
+    /// Whether somebody waits for the sensor's offsets, or for its memory.
+    fn is_state_wanted_now(&mut self, slot: Slot) -> bool {
+        let partition = self.partitions.get(&self.cache.get_mut(slot).partition());
+        self.draining || partition.is_some_and(|partition| partition.revoked) || self.cache.is_over_bound()
     }
 
     fn dead_letter(&mut self, letter: DeadLetter) {
@@ -493,18 +491,15 @@ impl Processor {
     fn send_next(&mut self, slot: Slot, now_ms: i64, effects: &mut Vec<Effect>) {
         let id = WriteId(self.next_write);
         self.next_write += 1;
-        let is_short = self.cache.is_over_bound();
-        let sensor = self.cache.get_mut(slot);
-        let partition = self.partitions.get_mut(&sensor.partition());
-        let is_revoked = partition.as_ref().is_some_and(|partition| partition.revoked);
         let terms = WriteTerms {
             readings_max: self.settings.readings_per_write,
             now_ms,
             next_sighting_ms: now_ms.saturating_add(self.settings.sighting_interval_ms),
             next_state_ms: now_ms.saturating_add(self.settings.state_interval_ms),
-            state_now: self.draining || is_revoked || is_short,
+            state_now: self.is_state_wanted_now(slot),
         };
         self.scheduler.sent(id, slot);
+        let sensor = self.cache.get_mut(slot);
         match sensor.take_request(id, &terms) {
             Request::Alerts(alerts) => {
                 self.counters.alerts += alerts.changes.len() as u64;
@@ -512,7 +507,7 @@ impl Processor {
             }
             Request::Write(write) => {
                 if teeth::is_out(Tooth::OffsetsLast)
-                    && let Some(partition) = partition
+                    && let Some(partition) = self.partitions.get_mut(&sensor.partition())
                 {
                     sensor
                         .flying_tickets()
@@ -558,8 +553,13 @@ impl Processor {
     /// short they owe it now: what owes nothing can be evicted.
     fn write_due_states(&mut self, now_ms: i64) {
         let is_short = self.cache.is_over_bound();
+        self.write_states_until(if is_short { i64::MAX } else { now_ms }, now_ms);
+    }
+
+    /// Looks at each deferred sensor once whose time comes by `until_ms`.
+    fn write_states_until(&mut self, until_ms: i64, now_ms: i64) {
         for _ in 0..self.scheduler.deferred() {
-            let Some(slot) = self.scheduler.next_due(if is_short { i64::MAX } else { now_ms }) else {
+            let Some(slot) = self.scheduler.next_due(until_ms) else {
                 break;
             };
             self.cache.get_mut(slot).undefer();
@@ -675,9 +675,7 @@ impl Processor {
         }
     }
 
-    fn raise_ledger(&mut self, mut advanced: Vec<(i32, i64)>, effects: &mut Vec<Effect>) {
-        // Partitions that went away meanwhile are somebody else's to commit.
-        advanced.retain(|(partition, _)| self.partitions.contains_key(partition));
+    fn raise_ledger(&mut self, advanced: Vec<(i32, i64)>, effects: &mut Vec<Effect>) {
         let raise: Vec<(Source, i64)> = advanced
             .iter()
             .filter_map(|(partition, to)| {
@@ -694,16 +692,14 @@ impl Processor {
     }
 
     fn ledger_advanced(&mut self, effects: &mut Vec<Effect>) {
-        let Round::Ledger(mut advanced) = std::mem::replace(&mut self.round, Round::Idle) else {
+        let Round::Ledger(advanced) = std::mem::replace(&mut self.round, Round::Idle) else {
             return;
         };
-        advanced.retain(|(partition, to)| match self.partitions.get_mut(partition) {
-            Some(state) => {
+        for (partition, to) in &advanced {
+            if let Some(state) = self.partitions.get_mut(partition) {
                 state.ledger_to = state.ledger_to.max(*to);
-                true
             }
-            None => false,
-        });
+        }
         self.commit_offsets(advanced, effects);
     }
 
@@ -732,17 +728,7 @@ impl Processor {
 
     fn drain(&mut self, now_ms: i64) {
         self.draining = true;
-        self.write_all_states(now_ms);
-    }
-
-    /// Somebody waits for offsets: what was deferred is looked at now.
-    fn write_all_states(&mut self, now_ms: i64) {
-        for _ in 0..self.scheduler.deferred() {
-            if let Some(slot) = self.scheduler.next_due(i64::MAX) {
-                self.cache.get_mut(slot).undefer();
-                self.advance(slot, now_ms);
-            }
-        }
+        self.write_states_until(i64::MAX, now_ms);
     }
 
     fn revoked(&mut self, partitions: &[i32], now_ms: i64, effects: &mut Vec<Effect>) {
@@ -755,7 +741,7 @@ impl Processor {
                 effects.push(Effect::Release(vec![*partition]));
             }
         }
-        self.write_all_states(now_ms);
+        self.write_states_until(i64::MAX, now_ms);
     }
 
     /// Lets go of revoked partitions of which all is acknowledged and committed. One whose offsets cannot be committed

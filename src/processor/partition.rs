@@ -34,7 +34,8 @@ pub enum Round {
 }
 
 impl Round {
-    /// A partition goes away: if it comes back, what was to be committed of it is no business of the new assignment.
+    /// A partition goes away: it is somebody else's to commit now, and if it comes back, what was to be committed of it is
+    /// no business of the new assignment.
     pub fn forget(&mut self, partition: i32) {
         match self {
             Round::Idle => {}

@@ -330,8 +330,7 @@ impl Sensor {
         self.folded -= records.len();
         self.folded_rows -= readings;
         self.phase = Phase::Folding;
-        let is_covered = records.iter().all(|record| record.offset <= self.stated_to);
-        if teeth::is_out(Tooth::RewriteCovered) && is_covered {
+        if teeth::is_out(Tooth::RewriteCovered) && records.iter().all(|record| record.offset <= self.stated_to) {
             rows.clear();
         }
         let (mut windows, mut state) = (Vec::new(), None);

@@ -14,7 +14,7 @@ use super::format::Format;
 use super::json;
 use super::number::{duration, value};
 use super::out::Out;
-use super::rows::{Row, Rows};
+use super::rows::{Row, Rows, SENSOR, columns};
 use super::table::Column;
 use crate::model::{Alert, SensorId, TimeMs};
 
@@ -32,19 +32,9 @@ const NAMES: [&str; 12] = [
     "cleared_at",
     "cleared_at_ms",
 ];
-const OF_ONE: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     Column::left("raised at"),
-    Column::left("kind"),
-    Column::left("rule"),
-    Column::left("severity"),
-    Column::right("value"),
-    Column::right("peak"),
-    Column::left("cleared at"),
-    Column::right("lasted"),
-];
-const OF_MANY: [Column; 9] = [
-    Column::left("raised at"),
-    Column::left("sensor"),
+    Column::left(SENSOR),
     Column::left("kind"),
     Column::left("rule"),
     Column::left("severity"),
@@ -90,9 +80,8 @@ pub struct Alerts {
 impl Alerts {
     /// A table of one sensor has no column for it. Active alerts last until `now`.
     pub fn begin(out: &mut Out, format: Format, of_one_sensor: bool, now: TimeMs) -> io::Result<Alerts> {
-        let columns: &[Column] = if of_one_sensor { &OF_ONE } else { &OF_MANY };
         Ok(Alerts {
-            rows: Rows::begin(out, format, columns, &NAMES)?,
+            rows: Rows::begin(out, format, &columns(&COLUMNS, !of_one_sensor), &NAMES)?,
             has_sensor_column: !of_one_sensor,
             now,
         })

@@ -12,14 +12,13 @@ use super::format::Format;
 use super::json;
 use super::number::value;
 use super::out::Out;
-use super::rows::{Row, Rows};
+use super::rows::{Row, Rows, SENSOR, columns};
 use super::table::Column;
 use crate::model::{Kind, SensorId, TimeMs};
 
 const NAMES: [&str; 5] = ["sensor_id", "time", "time_ms", "kind", "value"];
-const OF_ONE: [Column; 3] = [Column::left("time"), Column::left("kind"), Column::right("value")];
-const OF_MANY: [Column; 4] = [
-    Column::left("sensor"),
+const COLUMNS: [Column; 4] = [
+    Column::left(SENSOR),
     Column::left("time"),
     Column::left("kind"),
     Column::right("value"),
@@ -62,9 +61,8 @@ impl Readings {
     }
 
     fn begin(out: &mut Out, format: Format, has_sensor_column: bool) -> io::Result<Readings> {
-        let columns: &[Column] = if has_sensor_column { &OF_MANY } else { &OF_ONE };
         Ok(Readings {
-            rows: Rows::begin(out, format, columns, &NAMES)?,
+            rows: Rows::begin(out, format, &columns(&COLUMNS, has_sensor_column), &NAMES)?,
             has_sensor_column,
         })
     }

@@ -27,6 +27,15 @@ pub enum Rows {
     Csv,
 }
 
+/// Names the column that a table of one sensor leaves out.
+pub const SENSOR: &str = "sensor";
+
+/// The columns, with or without the sensor's.
+pub fn columns(all: &[Column], has_sensor_column: bool) -> Vec<Column> {
+    let is_shown = |column: &&Column| has_sensor_column || column.name != SENSOR;
+    all.iter().filter(is_shown).copied().collect()
+}
+
 impl Rows {
     /// `columns` head a table, `names` a CSV.
     pub fn begin(out: &mut Out, format: Format, columns: &[Column], names: &[&str]) -> io::Result<Rows> {

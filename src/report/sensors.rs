@@ -155,7 +155,7 @@ impl Sensors {
 
 fn table_cells(line: &SensorLine) -> Vec<String> {
     let sensor = &line.row;
-    let newest = newest(sensor);
+    let newest = sensor.newest();
     // Most values share one time: only those that are older say theirs.
     let values = sensor
         .last_values
@@ -176,10 +176,6 @@ fn table_cells(line: &SensorLine) -> Vec<String> {
         alerts_text(sensor),
         values.collect::<Vec<_>>().join(", "),
     ]
-}
-
-fn newest(sensor: &SensorRow) -> Option<TimeMs> {
-    sensor.last_values.values().map(|(time, _)| *time).max()
 }
 
 fn silence_text(silent_ms: i64) -> String {

@@ -12,7 +12,6 @@ use crate::model::{
 
 mod any;
 mod cassandra;
-mod days;
 pub mod error;
 mod kinds;
 mod processing_text;

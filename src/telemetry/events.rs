@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tracing::{debug, info, trace, warn};
+use tracing::{debug, info, warn};
 
-use crate::model::{Reason, SensorWrite};
+use crate::model::Reason;
 
 /// The store failed and is tried again until it is back; once for each outage.
 pub fn store_unavailable(error: &dyn Display) {
@@ -44,24 +44,6 @@ pub fn dead_letter(partition: i32, offset: i64, reason: Reason, detail: &str) {
     } else {
         debug!(partition, offset, %reason, detail, so_far, "dead letter");
     }
-}
-
-/// The store has acknowledged a write: the last offset of each cell in it. A cell of a larger offset that the store had
-/// already has won over it, of which nobody is told.
-pub fn write_acknowledged(write: &SensorWrite) {
-    if !tracing::enabled!(tracing::Level::TRACE) {
-        return;
-    }
-    let windows = write.windows.iter().map(|cell| cell.aggregate.last_offset).max();
-    let state = write.state.as_ref().map(|state| state.last_offset);
-    trace!(
-        partition = write.partition,
-        sensor = %write.sensor,
-        readings = write.rows.len(),
-        windows,
-        state,
-        "write acknowledged"
-    );
 }
 
 /// Partition and next offset, as committed.

@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
 use super::question::{AlertsAsked, Question};
-use super::{find, name};
+use super::{cut, find, name};
 use crate::model::{Alert, AlertId, AlertsQuery, Day, MILLIS_PER_DAY, SensorId, SensorRow, TimeMs};
 use crate::report::{Alerts, Out};
 use crate::store::{Store, StoreError};
@@ -43,7 +43,7 @@ pub async fn print(store: &impl Store, out: &mut Out, question: &Question, asked
         }
     };
     let mut count = 0;
-    while question.limit.is_none_or(|limit| count < limit)
+    while !question.is_full(count)
         && let Some(alert) = alerts.try_next().await.context("reading alerts")?
     {
         if question.wants(&alert.kind) {
@@ -58,8 +58,7 @@ pub async fn print(store: &impl Store, out: &mut Out, question: &Question, asked
 /// Of one sensor all its days, of all sensors the 24 hours up to the newest reading, where no range was asked for.
 async fn range(store: &impl Store, asked: &AlertsAsked, row: Option<&SensorRow>) -> anyhow::Result<Range<TimeMs>> {
     if let Some(row) = row {
-        let days = row.first_day.start()..row.last_day.next().start();
-        return Ok(asked.range.as_ref().map_or(days.clone(), |range| cut(range, &days)));
+        return Ok(asked.range.as_ref().map_or(row.days(), |range| cut(range, &row.days())));
     }
     if let Some(range) = asked
         .range
@@ -73,10 +72,6 @@ async fn range(store: &impl Store, asked: &AlertsAsked, row: Option<&SensorRow>)
         Some(range) => cut(range, &fleet.days),
         None => TimeMs(fleet.newest.0.saturating_sub(MILLIS_PER_DAY))..fleet.days.end,
     })
-}
-
-fn cut(range: &Range<TimeMs>, days: &Range<TimeMs>) -> Range<TimeMs> {
-    range.start.max(days.start)..range.end.min(days.end)
 }
 
 /// What the directory says of all sensors together.
@@ -95,7 +90,7 @@ impl Fleet {
         while let Some(row) = sensors.try_next().await? {
             let (first, last) = days.unwrap_or((row.first_day, row.last_day));
             days = Some((first.min(row.first_day), last.max(row.last_day)));
-            newest = newest.max(row.last_values.values().map(|(time, _)| *time).max());
+            newest = newest.max(row.newest());
         }
         let days = days.map_or(TimeMs(0)..TimeMs(0), |(first, last)| first.start()..last.next().start());
         let newest = newest.unwrap_or(days.end);
@@ -157,10 +152,8 @@ fn explain(
             None if asked.only_active => format!("no{such} alerts{of} are active"),
             None => format!("no{such} alerts{of}: no readings lie in that range"),
         });
-    } else if question.is_limit_default && Some(count) == question.limit {
-        out.note(&format!(
-            "stopped after {count} alerts; --limit, --last or --from asks for more"
-        ));
+    } else {
+        question.note_default_limit(out, count, "alerts");
     }
     Ok(())
 }

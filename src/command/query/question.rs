@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cli::QueryArgs;
 use crate::config::UsageError;
 use crate::model::{Kind, MAX_SENSOR_ID_BYTES, MILLIS_PER_DAY, Order, SensorId, TimeMs, WindowSize};
-use crate::report::Format;
+use crate::report::{Format, Out};
 
 /// Rows printed where neither a time nor a number was asked for.
 const DEFAULT_LIMIT: u64 = 100;
@@ -94,6 +94,20 @@ impl Asked {
 }
 
 impl Question {
+    /// Whether no more than these `count` rows are wanted.
+    pub fn is_full(&self, count: u64) -> bool {
+        self.limit.is_some_and(|limit| count >= limit)
+    }
+
+    /// Notes that there may be more than these rows, where nobody asked for so few.
+    pub fn note_default_limit(&self, out: &mut Out, count: u64, rows: &str) {
+        if count > 0 && self.is_limit_default && self.is_full(count) {
+            out.note(&format!(
+                "stopped after {count} {rows}; --limit, --last or --from asks for more"
+            ));
+        }
+    }
+
     /// For all kinds, as a table.
     pub fn new(what: What, limit: Option<u64>, now: TimeMs) -> Question {
         Question {

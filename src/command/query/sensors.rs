@@ -31,7 +31,7 @@ pub async fn print(store: &impl Store, out: &mut Out, question: &Question, asked
         });
     let mut sensors = std::pin::pin!(judged.buffered(LOOKUPS_IN_FLIGHT));
     let mut count = 0;
-    while question.limit.is_none_or(|limit| count < limit)
+    while !question.is_full(count)
         && let Some(sensor) = sensors.try_next().await.context(READING)?
     {
         if !asked.only_silent || sensor.silent_ms.is_some() {
@@ -73,13 +73,7 @@ async fn silent_ms(
 ) -> Result<Option<i64>, StoreError> {
     let after_ms = i64::try_from(asked.silent_after.as_millis()).unwrap_or(i64::MAX);
     let behind_ms = |newest: TimeMs| Some(progress.0.saturating_sub(newest.0)).filter(|ms| *ms > after_ms);
-    match row
-        .last_values
-        .values()
-        .map(|(time, _)| *time)
-        .max()
-        .and_then(behind_ms)
-    {
+    match row.newest().and_then(behind_ms) {
         Some(_) => Ok(newest(store, row).await?.and_then(behind_ms)),
         None => Ok(None),
     }

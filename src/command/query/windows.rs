@@ -10,7 +10,7 @@ use anyhow::Context;
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::question::{Question, WindowsAsked};
-use super::{find, name, name_missing_kind, newest};
+use super::{cut, find, name, name_missing_kind, newest};
 use crate::model::{
     Day, Kind, Order, SensorRow, StoredWindow, TimeMs, WindowCell, WindowKey, WindowSize, WindowsQuery,
 };
@@ -41,12 +41,12 @@ pub async fn print(store: &impl Store, out: &mut Out, question: &Question, asked
     let (mut totals, mut count) = (Totals::default(), 0);
     let mut by_day = days.windows(store, asked.order);
     while let Some(of_day) = by_day.try_next().await.with_context(|| failed(asked))? {
-        if !has_totals && is_full(question, count) {
+        if !has_totals && question.is_full(count) {
             break;
         }
         totals.add(&of_day);
         for window in in_order(&of_day, asked.order) {
-            if !is_full(question, count) {
+            if !question.is_full(count) {
                 let is_open = newest.is_none_or(|newest| window.key.end() > newest);
                 windows.row(
                     out,
@@ -77,11 +77,11 @@ async fn draw(
     let mut bands: BTreeMap<Kind, Band> = BTreeMap::new();
     let mut count = 0;
     let mut by_day = days.windows(store, asked.order);
-    while !is_full(question, count)
+    while !question.is_full(count)
         && let Some(of_day) = by_day.try_next().await.with_context(|| failed(asked))?
     {
         for window in in_order(&of_day, asked.order) {
-            if !is_full(question, count) {
+            if !question.is_full(count) {
                 let band = bands
                     .entry(window.key.kind.clone())
                     .or_insert_with(|| Band::new(asked.size_s));
@@ -99,10 +99,6 @@ async fn draw(
     Ok(count)
 }
 
-fn is_full(question: &Question, count: u64) -> bool {
-    question.limit.is_some_and(|limit| count >= limit)
-}
-
 /// What is asked of the store, a query a day.
 struct Days {
     query: WindowsQuery,
@@ -112,10 +108,9 @@ struct Days {
 impl Days {
     /// Windows that any time of the range lies in, on the days on which the sensor has readings.
     fn of(row: &SensorRow, question: &Question, asked: &WindowsAsked) -> Days {
-        let newest_day = || row.last_day.start()..row.last_day.next().start();
+        let newest_day = || row.last_day.start()..row.days().end;
         let range = asked.range.clone().unwrap_or_else(newest_day);
-        let start = range.start.max(row.first_day.start());
-        let end = range.end.min(row.last_day.next().start());
+        let Range { start, end } = cut(&range, &row.days());
         // The first and the last window are whole, with all the stored ones that they are made of.
         let of = |time| WindowKey::of(Kind::new(""), asked.size_s, time);
         let range = match start < end {
@@ -138,16 +133,11 @@ impl Days {
         order: Order,
     ) -> impl Stream<Item = Result<BTreeMap<(TimeMs, Kind), WindowCell>, StoreError>> + Unpin + 'a {
         let Range { start, end } = self.query.range;
-        let (first, last) = if start < end {
-            (start.day().0, TimeMs(end.0 - 1).day().0)
-        } else {
-            (0, -1)
+        let days = Day::of_range(&self.query.range);
+        let days: Box<dyn Iterator<Item = Day> + Send> = match order {
+            Order::OldestFirst => Box::new(days),
+            Order::NewestFirst => Box::new(days.rev()),
         };
-        let count = i64::from(last) - i64::from(first) + 1;
-        let days = (0..count).map(move |index| match order {
-            Order::OldestFirst => Day(first + index as i32),
-            Order::NewestFirst => Day(last - index as i32),
-        });
         let day = move |day: Day| {
             let range = start.max(day.start())..end.min(day.next().start());
             let query = WindowsQuery {
@@ -255,11 +245,7 @@ fn explain(
             row.last_day
         ));
     }
-    if count > 0 && question.is_limit_default && is_full(question, count) {
-        out.note(&format!(
-            "stopped after {count} windows; --limit, --last or --from asks for more"
-        ));
-    }
+    question.note_default_limit(out, count, "windows");
     Ok(())
 }
 

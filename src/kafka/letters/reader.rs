@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::{Letter, Place};
-use crate::kafka::log::forward_log;
+use crate::kafka::log::forwarding_context;
 use crate::kafka::topic_id::topic_id;
 use crate::kafka::{KafkaError, KafkaSettings, metadata};
 use crate::model::TopicId;
@@ -46,15 +45,7 @@ impl Span {
 
 struct Context;
 
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        forward_log(level, facility, message);
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        events::kafka_client_error(&error, reason);
-    }
-}
+forwarding_context!(Context);
 
 impl ConsumerContext for Context {}
 

@@ -3,16 +3,13 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{Header as ClientHeader, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 
-use crate::kafka::log::forward_log;
+use crate::kafka::log::forwarding_context;
 use crate::kafka::{KafkaError, KafkaSettings};
 use crate::model::Header;
-use crate::telemetry::events;
 
 /// A record to send.
 #[derive(Clone, PartialEq, Debug)]
@@ -54,15 +51,7 @@ type Report = (usize, Option<RDKafkaErrorCode>);
 
 struct Context(Mutex<Vec<Report>>);
 
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        forward_log(level, facility, message);
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        events::kafka_client_error(&error, reason);
-    }
-}
+forwarding_context!(Context);
 
 impl ProducerContext for Context {
     type DeliveryOpaque = usize;

@@ -16,7 +16,6 @@ use super::error::Cause;
 use super::statements::{MAX_BATCH_ROWS, unlogged};
 use super::{CassandraStore, after_offset, cql_date, cql_time};
 use crate::model::{Alert, AlertChange, AlertId, AlertWrite, AlertsQuery, Day, Kind, SensorId, TimeMs};
-use crate::store::days::days;
 use crate::store::{ActiveAlerts, StoreError};
 
 const BY_SENSOR: &str = "alerts";
@@ -118,7 +117,7 @@ impl CassandraStore {
     }
 
     pub(super) fn stream_alerts(&self, query: AlertsQuery) -> BoxStream<'_, Result<Alert, StoreError>> {
-        stream::iter(days(&query.range).rev())
+        stream::iter(Day::of_range(&query.range).rev())
             .then(move |day| self.alerts_of_day(query.clone(), day))
             .map_ok(|alerts| stream::iter(alerts.into_iter().map(Ok)))
             .try_flatten()
@@ -148,8 +147,7 @@ impl CassandraStore {
     }
 
     async fn select_alerts(&self, select: &PreparedStatement, values: impl SerializeRow) -> Result<Vec<Alert>, Cause> {
-        let pager = self.session.execute_iter(select.clone(), values).await?;
-        let rows = pager.rows_stream::<Row>()?.map_err(Cause::from);
+        let rows = self.rows::<Row>(select.clone(), values).await?;
         rows.and_then(|row| future::ready(Alert::try_from(row)))
             .try_collect()
             .await
@@ -188,8 +186,9 @@ impl CassandraStore {
         select: &PreparedStatement,
         values: impl SerializeRow,
     ) -> Result<BTreeMap<SensorId, BTreeMap<AlertId, TimeMs>>, Cause> {
-        let pager = self.session.execute_iter(select.clone(), values).await?;
-        let mut rows = pager.rows_stream::<(Uuid, Option<BTreeMap<Uuid, CqlTimestamp>>)>()?;
+        let mut rows = self
+            .rows::<(Uuid, Option<BTreeMap<Uuid, CqlTimestamp>>)>(select.clone(), values)
+            .await?;
         let mut sensors: BTreeMap<SensorId, BTreeMap<AlertId, TimeMs>> = BTreeMap::new();
         while let Some((sensor, alerts)) = rows.try_next().await? {
             for (id, raised_at) in alerts.unwrap_or_default() {

@@ -121,14 +121,8 @@ impl CassandraStore {
                 // Few and small, so they are all read before the sensors.
                 let mut active = self.active_of_shard(shard).await?;
                 let statement = self.statements.select_sensors_of_shard.clone();
-                let pager = self
-                    .session
-                    .execute_iter(statement, (shard,))
-                    .await
-                    .map_err(Cause::from)
-                    .map_err(failed)?;
-                let rows = pager.rows_stream::<Row>().map_err(Cause::from).map_err(failed)?;
-                let sensors = rows.map_err(move |error| failed(error.into()));
+                let rows = self.rows::<Row>(statement, (shard,)).await.map_err(failed)?;
+                let sensors = rows.map_err(failed);
                 Ok(sensors.try_filter_map(move |row| {
                     let active = active.remove(&SensorId(row.0)).unwrap_or_default();
                     future::ready(Ok(sensor_row(row, active)))

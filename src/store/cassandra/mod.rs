@@ -10,6 +10,7 @@ mod alerts;
 mod connect;
 mod directory;
 mod error;
+mod groups;
 mod ledger;
 mod readings;
 pub(super) mod schema;
@@ -18,8 +19,11 @@ mod shape;
 mod statements;
 mod windows;
 
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use scylla::client::session::Session;
+use scylla::deserialize::row::DeserializeRow;
+use scylla::serialize::row::SerializeRow;
+use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{CqlDate, CqlTimestamp};
 
 use self::error::Cause;
@@ -61,6 +65,19 @@ impl CassandraStore {
             place,
             serial: connect::serial_consistency(settings.consistency),
         })
+    }
+
+    /// The rows that a statement answers, page by page.
+    async fn rows<R>(
+        &self,
+        statement: PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<BoxStream<'static, Result<R, Cause>>, Cause>
+    where
+        R: Send + 'static + for<'frame, 'metadata> DeserializeRow<'frame, 'metadata>,
+    {
+        let pager = self.session.execute_iter(statement, values).await?;
+        Ok(pager.rows_stream::<R>()?.map_err(Cause::from).boxed())
     }
 
     /// Turns a failed request on a table into the caller's error.

@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use scylla::client::pager::TypedRowStream;
 use scylla::value::CqlTimestamp;
 use scylla::{DeserializeValue, SerializeValue};
 
 use super::error::Cause;
-use super::{CassandraStore, cql_date, cql_size, cql_time};
+use super::{CassandraStore, cql_date, cql_size, cql_time, groups};
 use crate::model::{Aggregate, Day, Kind, Load, Loaded, SensorId, StoredWindow, TimeMs, WindowKey, WindowsQuery};
 use crate::store::StoreError;
-use crate::store::days::days;
 use crate::store::kinds::Kinds;
 
 const TABLE: &str = "window_aggregates";
@@ -156,7 +154,7 @@ impl CassandraStore {
     }
 
     pub(super) fn stream_windows(&self, query: WindowsQuery) -> BoxStream<'_, Result<StoredWindow, StoreError>> {
-        stream::iter(days(&query.range))
+        stream::iter(Day::of_range(&query.range))
             .then(move |day| self.windows_of_day(query.clone(), day))
             .try_flatten()
             .boxed()
@@ -170,80 +168,32 @@ impl CassandraStore {
         let failed = |cause: Cause| self.error("read windows of", TABLE, cause);
         let (sensor, day, size_s) = (query.sensor.0, cql_date(day), cql_size(query.size_s));
         let (start, end) = (cql_time(query.range.start), cql_time(query.range.end));
-        let pager = match &query.kind {
+        let rows = match &query.kind {
             None => {
                 let values = (sensor, day, size_s, start, end);
-                let statement = self.statements.select_windows.clone();
-                self.session.execute_iter(statement, values).await
+                self.rows::<Row>(self.statements.select_windows.clone(), values).await
             }
             Some(kind) => {
                 let values = (sensor, day, size_s, start, end, kind.as_str());
-                let statement = self.statements.select_windows_of_kind.clone();
-                self.session.execute_iter(statement, values).await
+                self.rows::<Row>(self.statements.select_windows_of_kind.clone(), values)
+                    .await
             }
         };
-        let rows = pager
-            .map_err(Cause::from)
-            .and_then(|pager| pager.rows_stream::<Row>().map_err(Cause::from))
-            .map_err(failed)?;
-        let rows = DayRows {
-            rows,
-            ready: Vec::new(),
-            next_kind: None,
-            kinds: Kinds::default(),
-        };
-        let windows = stream::try_unfold(rows, |mut rows| async move {
-            let window = rows.next().await?;
-            Ok::<_, Cause>(window.map(|window| (window, rows)))
-        });
-        Ok(windows.map_err(failed).boxed())
-    }
-}
-
-/// Windows of one partition on their way out. The table has the newest first within a kind, and reading it backwards would
-/// turn the kinds round too; so those of one kind are held back and turned round here: at most a day's of one size.
-struct DayRows {
-    rows: TypedRowStream<Row>,
-    /// Windows of one kind; the last one goes out first.
-    ready: Vec<StoredWindow>,
-    /// The first window of the next kind, already taken from `rows`.
-    next_kind: Option<StoredWindow>,
-    kinds: Kinds,
-}
-
-impl DayRows {
-    async fn next(&mut self) -> Result<Option<StoredWindow>, Cause> {
-        if self.ready.is_empty() {
-            let first = match self.next_kind.take() {
-                Some(window) => window,
-                None => match self.pull().await? {
-                    Some(window) => window,
-                    None => return Ok(None),
-                },
-            };
-            let kind = first.key.kind.clone();
-            self.ready.push(first);
-            while let Some(window) = self.pull().await? {
-                if window.key.kind != kind {
-                    self.next_kind = Some(window);
-                    break;
-                }
-                self.ready.push(window);
-            }
-            self.ready
-                .sort_unstable_by(|a, b| (b.key.start, &b.source).cmp(&(a.key.start, &a.source)));
-        }
-        Ok(self.ready.pop())
-    }
-
-    async fn pull(&mut self) -> Result<Option<StoredWindow>, Cause> {
-        let Some((kind, size_s, start, source, aggregate)) = self.rows.try_next().await? else {
-            return Ok(None);
-        };
-        Ok(Some(StoredWindow {
-            key: key_of(self.kinds.get(&kind), size_s, start),
-            source,
-            aggregate: aggregate.into(),
-        }))
+        let mut kinds = Kinds::default();
+        let windows = rows
+            .map_err(failed)?
+            .map_err(failed)
+            .map_ok(move |(kind, size_s, start, source, aggregate)| StoredWindow {
+                key: key_of(kinds.get(&kind), size_s, start),
+                source,
+                aggregate: aggregate.into(),
+            });
+        // The table has the newest first within a kind, and reading it backwards would turn the kinds round too. What is
+        // held back of one kind is at most a day's windows of one size.
+        Ok(groups::in_order(
+            windows.boxed(),
+            |one, other| one.key.kind == other.key.kind,
+            |one, other| (one.key.start, &one.source).cmp(&(other.key.start, &other.source)),
+        ))
     }
 }

@@ -9,9 +9,8 @@ use uuid::Uuid;
 use super::double::Double;
 use super::reader::{CHUNK_ROWS, Chunks, Stop};
 use super::statements::unreadable;
-use crate::model::{Alert, AlertChange, AlertId, AlertWrite, AlertsQuery, Kind, SensorId, TimeMs};
+use crate::model::{Alert, AlertChange, AlertId, AlertWrite, AlertsQuery, Day, Kind, SensorId, TimeMs};
 use crate::store::ActiveAlerts;
-use crate::store::days::days;
 
 const UPSERT_ALERT: &str = "
     INSERT INTO alerts (day, sensor_id, raised_at, alert_id,
@@ -91,7 +90,7 @@ pub(super) fn send_alerts(connection: &Connection, query: &AlertsQuery, chunks: 
     ))?;
     let id = query.sensor.as_ref().map(|sensor| sensor.0.as_bytes());
     let mut chunk = Vec::new();
-    for day in days(&query.range).rev() {
+    for day in Day::of_range(&query.range).rev() {
         let values = params![day.0, query.range.start.0, query.range.end.0, id];
         for alert in select.query_map(values, alert)? {
             chunk.push(alert?);

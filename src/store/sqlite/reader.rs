@@ -16,7 +16,6 @@ use crate::model::{
     Alert, AlertId, AlertsQuery, Day, LedgerEntry, Load, Loaded, Order, ReadingsQuery, SensorId, SensorRow, Source,
     StoredReading, StoredWindow, TimeMs, WindowsQuery,
 };
-use crate::store::days::days;
 use crate::store::kinds::Kinds;
 use crate::store::{ActiveAlerts, StoreError};
 
@@ -217,8 +216,8 @@ fn send_pages<T: Send + 'static>(
 /// Day by day, since that is where the key begins: a sensor's rows of one day lie together.
 fn send_readings(connection: &Connection, query: &ReadingsQuery, chunks: &Chunks<StoredReading>) -> Result<(), Stop> {
     let days: Box<dyn Iterator<Item = Day>> = match query.order {
-        Order::OldestFirst => Box::new(days(&query.range)),
-        Order::NewestFirst => Box::new(days(&query.range).rev()),
+        Order::OldestFirst => Box::new(Day::of_range(&query.range)),
+        Order::NewestFirst => Box::new(Day::of_range(&query.range).rev()),
     };
     let direction = match query.order {
         Order::OldestFirst => "ASC",

@@ -5,10 +5,9 @@ use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, params};
 use super::double::Double;
 use super::reader::{CHUNK_ROWS, Chunks, Stop};
 use crate::model::{
-    Aggregate, Load, Loaded, SensorId, SensorWrite, StateCell, StoredWindow, TimeMs, WindowCell, WindowKey,
+    Aggregate, Day, Load, Loaded, SensorId, SensorWrite, StateCell, StoredWindow, TimeMs, WindowCell, WindowKey,
     WindowsQuery,
 };
-use crate::store::days::days;
 use crate::store::kinds::Kinds;
 
 const UPSERT_WINDOW: &str = "
@@ -128,7 +127,7 @@ pub(super) fn send_windows(
     let id = query.sensor.0.as_bytes();
     let mut kinds = Kinds::default();
     let mut chunk = Vec::new();
-    for day in days(&query.range) {
+    for day in Day::of_range(&query.range) {
         let (start, end) = (query.range.start.0, query.range.end.0);
         let mut rows = select.query(params![day.0, id, query.size_s, start, end, kind])?;
         while let Some(row) = rows.next()? {
