@@ -42,8 +42,8 @@ pub struct SensorWrite {
     pub rows: Vec<ReadingRow>,
     pub windows: Vec<WindowCell>,
     pub state: Option<StateCell>,
-    /// Present on the sensor's first sight, with a new kind, when its range of days grows, and at most once a minute
-    /// otherwise.
+    /// Present on the sensor's first sight, with a new kind, when its range of days grows, at most once a minute otherwise,
+    /// and when no more records come.
     pub sighting: Option<Box<Sighting>>,
 }
 

@@ -100,6 +100,12 @@ impl Cache {
         self.evicted
     }
 
+    /// All sensors whose partitions are assigned.
+    pub fn slots(&self) -> Vec<Slot> {
+        let known = |slot: &Slot| self.slots[slot.0].as_ref().is_some_and(|sensor| !sensor.is_abandoned());
+        (0..self.slots.len()).map(Slot).filter(known).collect()
+    }
+
     /// The sensor of a slot that was handed out and not freed since.
     pub fn get_mut(&mut self, slot: Slot) -> &mut Sensor {
         self.slots[slot.0].as_mut().expect("a slot in use holds a sensor")

@@ -95,6 +95,16 @@ impl Cells {
         self.head.last_offset
     }
 
+    /// Largest event time that the state holds.
+    pub fn newest(&self) -> TimeMs {
+        self.head.newest
+    }
+
+    /// Whether the measure has detectors, which the state keeps.
+    pub fn detects(&self, kind: &Kind) -> bool {
+        self.measure(kind).is_some_and(|measure| measure.detectors.is_some())
+    }
+
     pub fn is_state_dirty(&self) -> bool {
         self.state_dirty
     }

@@ -415,17 +415,21 @@ impl Processor {
             dead,
         } = batch;
         let mut dead = dead.into_iter().peekable();
+        let mut readings = readings.into_iter();
         for (index, record) in records.iter().enumerate() {
             while let Some((_, letter)) = dead.next_if(|(before, _)| *before <= index) {
                 self.dead_letter(letter);
             }
-            let readings = &readings[record.readings.start as usize..record.readings.end as usize];
-            self.record(record, readings, now_ms);
+            // They lie one record's after the other's. Moved, not cloned: two threads that count a name's references at the
+            // same time cost more than all the rest of it.
+            let mut of_record = readings.by_ref().take(record.readings.len());
+            self.record(record, &mut of_record, now_ms);
+            of_record.for_each(drop);
         }
         dead.for_each(|(_, letter)| self.dead_letter(letter));
     }
 
-    fn record(&mut self, record: &Record, readings: &[Reading], now_ms: i64) {
+    fn record(&mut self, record: &Record, readings: &mut impl ExactSizeIterator<Item = Reading>, now_ms: i64) {
         let Some(partition) = self.partitions.get_mut(&record.partition) else {
             return;
         };
@@ -447,7 +451,8 @@ impl Processor {
         if sensor.fold(&self.folding) {
             self.scheduler.needs_load(slot);
         }
-        if sensor.queue_if_ready(now_ms, state_now) {
+        let interval_ms = self.settings.sighting_interval_ms;
+        if sensor.queue_if_ready(now_ms, state_now) || (self.draining && sensor.queue_if_behind(interval_ms)) {
             self.scheduler.ready(slot);
         } else if let Some(at_ms) = sensor.defer() {
             self.scheduler.defer(at_ms, slot);
@@ -494,9 +499,10 @@ impl Processor {
         let terms = WriteTerms {
             readings_max: self.settings.readings_per_write,
             now_ms,
-            next_sighting_ms: now_ms.saturating_add(self.settings.sighting_interval_ms),
+            sighting_interval_ms: self.settings.sighting_interval_ms,
             next_state_ms: now_ms.saturating_add(self.settings.state_interval_ms),
             state_now: self.is_state_wanted_now(slot),
+            is_last: self.draining,
         };
         self.scheduler.sent(id, slot);
         let sensor = self.cache.get_mut(slot);
@@ -537,7 +543,7 @@ impl Processor {
             return;
         };
         let sensor = self.cache.get_mut(slot);
-        if let Err(why) = sensor.loaded(loaded) {
+        if let Err(why) = sensor.loaded(loaded, now_ms, self.settings.sighting_interval_ms) {
             let (partition, id) = sensor.key();
             effects.push(Effect::Refuse(Refusal(format!(
                 "the state of sensor {id} (partition {partition}) cannot be read: {why}: it was written by another version of \
@@ -726,9 +732,13 @@ impl Processor {
         }
     }
 
+    /// Every sensor is looked at once more: its state may be owed, and the directory may lag behind it.
     fn drain(&mut self, now_ms: i64) {
         self.draining = true;
         self.write_states_until(i64::MAX, now_ms);
+        for slot in self.cache.slots() {
+            self.advance(slot, now_ms);
+        }
     }
 
     fn revoked(&mut self, partitions: &[i32], now_ms: i64, effects: &mut Vec<Effect>) {
@@ -782,7 +792,8 @@ impl Processor {
     }
 
     fn finish_drain(&mut self, effects: &mut Vec<Effect>) {
-        if self.draining && !self.drained && self.partitions.values().all(Partition::is_settled) {
+        let is_settled = self.partitions.values().all(Partition::is_settled) && self.scheduler.is_idle();
+        if self.draining && !self.drained && is_settled {
             self.drained = true;
             effects.push(Effect::Drained);
         }

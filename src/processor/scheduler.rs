@@ -61,6 +61,11 @@ impl Scheduler {
         self.in_flight.len()
     }
 
+    /// Nothing is in flight and nobody waits for a turn.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.ready.is_empty()
+    }
+
     /// Takes sensors out of the queue that are no more.
     pub fn forget(&mut self, slots: &HashSet<Slot>) {
         if !slots.is_empty() {

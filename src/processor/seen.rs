@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{Day, Kind, Location, Reading, Record, Sighting, TimeMs, newer_cell};
+use crate::model::{Day, Kind, Location, ReadingRow, Record, Sighting, TimeMs, newer_cell};
 
 /// Kinds of one sensor that the directory keeps: a bound on memory against records with ever new field names.
 const KINDS_MAX: usize = 256;
@@ -20,6 +20,9 @@ pub struct Seen {
     /// not be found.
     is_news: bool,
     next_sighting_ms: i64,
+    /// The newest event time, and what it was at the last sighting.
+    newest: TimeMs,
+    sighted: TimeMs,
 }
 
 impl Seen {
@@ -32,6 +35,8 @@ impl Seen {
             last_values: Vec::new(),
             is_news: false,
             next_sighting_ms: i64::MIN,
+            newest: TimeMs(i64::MIN),
+            sighted: TimeMs(i64::MIN),
         }
     }
 
@@ -40,8 +45,27 @@ impl Seen {
         self.last_values.capacity() * size_of::<(Kind, TimeMs, f64)>()
     }
 
+    /// Goes on where another process, or this one before it forgot the sensor, stopped: what was acknowledged then is in
+    /// the directory, `newest` and the kinds that are known among it. So there is no news in more of the same day, and
+    /// a hundred thousand sensors need not all be told of at once after a start.
+    pub fn goes_on(&mut self, newest: TimeMs, is_known: impl Fn(&Kind) -> bool, next_sighting_ms: i64) {
+        let day = newest.day();
+        let is_same = self.days == Some((day, day)) && self.last_values.iter().all(|(kind, _, _)| is_known(kind));
+        if is_same {
+            self.is_news = false;
+            self.next_sighting_ms = next_sighting_ms;
+            self.sighted = newest;
+        }
+    }
+
+    /// Whether what the directory knows of the sensor is older than this, by event time.
+    pub fn is_behind(&self, interval_ms: i64) -> bool {
+        self.newest.0.saturating_sub(self.sighted.0) >= interval_ms
+    }
+
     /// Takes one record in.
-    pub fn fold(&mut self, record: &Record, readings: &[Reading]) {
+    pub fn fold(&mut self, record: &Record, rows: &[ReadingRow]) {
+        self.newest = self.newest.max(record.time);
         if self.label.is_none() {
             self.label.clone_from(&record.label);
         }
@@ -64,7 +88,7 @@ impl Seen {
         {
             self.location = Some((record.time, location));
         }
-        for Reading { kind, value } in readings {
+        for ReadingRow { kind, value, .. } in rows {
             if let Some((_, time, last)) = self.last_values.iter_mut().find(|(known, _, _)| known == kind) {
                 if newer_cell((record.time, *value), (*time, *last)) {
                     (*time, *last) = (record.time, *value);
@@ -76,14 +100,16 @@ impl Seen {
         }
     }
 
-    /// What the directory is to learn, where it is time.
-    pub fn sighting(&mut self, now_ms: i64, next_sighting_ms: i64) -> Option<Box<Sighting>> {
-        if !self.is_news && now_ms < self.next_sighting_ms {
+    /// What the directory is to learn, where it is time, or the last time.
+    pub fn sighting(&mut self, now_ms: i64, interval_ms: i64, is_last: bool) -> Option<Box<Sighting>> {
+        let is_due = now_ms >= self.next_sighting_ms || (is_last && self.is_behind(interval_ms));
+        if !self.is_news && !is_due {
             return None;
         }
         let (first_day, last_day) = self.days?;
         self.is_news = false;
-        self.next_sighting_ms = next_sighting_ms;
+        self.next_sighting_ms = now_ms.saturating_add(interval_ms);
+        self.sighted = self.newest;
         let values = self.last_values.iter();
         Some(Box::new(Sighting {
             label: self.label.clone(),

@@ -42,7 +42,7 @@ pub struct Sensor {
     outputs: Vec<AlertChange>,
     flying: Option<Flying>,
     /// Written, but not yet in a state that the store acknowledged.
-    unstated: VecDeque<Waiting>,
+    unstated: VecDeque<Written>,
     /// All records up to this offset are in a state that the store acknowledged.
     stated_to: i64,
     /// From then on the next write brings the state along.
@@ -56,19 +56,26 @@ pub struct Sensor {
     touched: bool,
 }
 
-/// A record that is not acknowledged.
-#[derive(Clone, Debug)]
+/// A record that waits for its write.
+#[derive(Debug)]
 struct Waiting {
-    ticket: Ticket,
-    offset: i64,
+    written: Written,
     readings: usize,
     /// As this record has it: a sensor may be named by its label in one record and by its UUID in the next.
     label: Option<Arc<str>>,
 }
 
+/// What is left of a record once it is written. In a drain there are as many as are polled in a `state_interval`.
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    ticket: Ticket,
+    offset: i64,
+}
+
 #[derive(Debug)]
 struct Flying {
-    records: Vec<Waiting>,
+    records: Vec<Written>,
+    readings: usize,
     /// The last offset of the state that flies along.
     state_to: Option<i64>,
 }
@@ -98,15 +105,17 @@ pub enum Request {
     Alerts(Box<AlertWrite>),
 }
 
-/// How much a write takes, and when the next sighting and the next state are due.
+/// How much a write takes, and how often sightings and states are due.
 #[derive(Clone, Copy, Debug)]
 pub struct WriteTerms {
     pub readings_max: usize,
     pub now_ms: i64,
-    pub next_sighting_ms: i64,
+    pub sighting_interval_ms: i64,
     pub next_state_ms: i64,
     /// The state is to ride along now: somebody waits for the offsets.
     pub state_now: bool,
+    /// No more records come: the directory is to learn what it does not know yet.
+    pub is_last: bool,
 }
 
 impl Sensor {
@@ -144,21 +153,25 @@ impl Sensor {
     }
 
     /// Takes one record in; [`Sensor::fold`] folds it.
-    pub fn take(&mut self, record: &Record, readings: &[Reading], ticket: Ticket) {
+    pub fn take(&mut self, record: &Record, readings: impl Iterator<Item = Reading>, ticket: Ticket) {
         self.touched = true;
-        self.seen.fold(record, readings);
-        self.records.push_back(Waiting {
-            ticket,
-            offset: record.offset,
-            readings: readings.len(),
-            label: record.label.clone(),
-        });
-        self.rows.extend(readings.iter().map(|reading| ReadingRow {
+        let before = self.rows.len();
+        self.rows.extend(readings.map(|reading| ReadingRow {
             time: record.time,
-            kind: reading.kind.clone(),
+            kind: reading.kind,
             value: reading.value,
             timestamp: record.timestamp,
         }));
+        let rows = &self.rows[before..];
+        self.seen.fold(record, rows);
+        self.records.push_back(Waiting {
+            readings: rows.len(),
+            label: record.label.clone(),
+            written: Written {
+                ticket,
+                offset: record.offset,
+            },
+        });
     }
 
     /// Folds what can be folded now. Answers `true` once when cells must be loaded before it can go on: then a load is to
@@ -188,13 +201,13 @@ impl Sensor {
                 self.load = LoadPhase::Queued;
                 return true;
             }
-            cells.fold(folding, record.offset, rows, &mut changes);
+            cells.fold(folding, record.written.offset, rows, &mut changes);
             for (kind, change) in changes.drain(..) {
                 let source = self.source.to_string();
                 let alert = change.alert;
                 self.outputs.push(AlertChange {
                     event: change.event,
-                    offset: record.offset,
+                    offset: record.written.offset,
                     alert: Alert {
                         id: AlertId::new(self.id, &kind, &change.rule, &source, alert.onset),
                         sensor: self.id,
@@ -244,7 +257,7 @@ impl Sensor {
     }
 
     /// Takes in what was loaded. Fails where the state's bytes are of another making.
-    pub fn loaded(&mut self, loaded: Loaded) -> Result<(), String> {
+    pub fn loaded(&mut self, loaded: Loaded, now_ms: i64, sighting_interval_ms: i64) -> Result<(), String> {
         let LoadPhase::Flying(windows) = std::mem::replace(&mut self.load, LoadPhase::No) else {
             return Ok(());
         };
@@ -252,6 +265,14 @@ impl Sensor {
             None => {
                 let cells = Cells::new(loaded.state.as_deref())?;
                 self.stated_to = self.stated_to.max(cells.last_offset());
+                let first = self.records.front();
+                // Records that come again may have left a state, and nothing in the directory.
+                let is_first_time = first.is_none_or(|first| first.written.offset > cells.last_offset());
+                if is_first_time {
+                    let next_sighting_ms = now_ms.saturating_add(share_of(sighting_interval_ms, self.id));
+                    self.seen
+                        .goes_on(cells.newest(), |kind| cells.detects(kind), next_sighting_ms);
+                }
                 self.cells = Some(Box::new(cells));
             }
             Some(cells) => cells.take_loaded(&windows, loaded.windows),
@@ -262,9 +283,19 @@ impl Sensor {
     /// Whether the sensor is to be queued for its turn now: something is to be sent, nothing is in flight, and it does not
     /// stand in the queue yet. Answers `true` once.
     pub fn queue_if_ready(&mut self, now_ms: i64, state_now: bool) -> bool {
-        let is_free = self.flying.is_none() && self.phase != Phase::AlertsFlying;
         let has_work = self.folded > 0 || self.is_state_due(now_ms, state_now);
-        let ready = !self.queued && is_free && has_work && !self.abandoned;
+        has_work && self.queue_if_free()
+    }
+
+    /// Whether the sensor is to be queued only so that the directory learns of it once more, as by
+    /// [`Sensor::queue_if_ready`]. What still waits for a write will say it.
+    pub fn queue_if_behind(&mut self, sighting_interval_ms: i64) -> bool {
+        self.records.is_empty() && self.seen.is_behind(sighting_interval_ms) && self.queue_if_free()
+    }
+
+    fn queue_if_free(&mut self) -> bool {
+        let is_free = self.flying.is_none() && self.phase != Phase::AlertsFlying;
+        let ready = !self.queued && is_free && !self.abandoned;
         self.queued |= ready;
         ready
     }
@@ -324,9 +355,10 @@ impl Sensor {
             records += 1;
             readings += record.readings;
         }
-        let rest = self.rows.split_off(readings);
+        let mut rest = Vec::with_capacity(rows_ahead(self.rows.len(), readings));
+        rest.extend(self.rows.drain(readings..));
         let mut rows = std::mem::replace(&mut self.rows, rest);
-        let records: Vec<Waiting> = self.records.drain(..records).collect();
+        let records: Vec<Written> = self.records.drain(..records).map(|record| record.written).collect();
         self.folded -= records.len();
         self.folded_rows -= readings;
         self.phase = Phase::Folding;
@@ -345,6 +377,7 @@ impl Sensor {
         }
         self.flying = Some(Flying {
             records,
+            readings,
             state_to: state.as_ref().map(|state| state.last_offset),
         });
         if teeth::is_out(Tooth::InFlightEviction) {
@@ -358,7 +391,9 @@ impl Sensor {
             rows,
             windows,
             state,
-            sighting: self.seen.sighting(terms.now_ms, terms.next_sighting_ms),
+            sighting: self
+                .seen
+                .sighting(terms.now_ms, terms.sighting_interval_ms, terms.is_last),
         }
     }
 
@@ -404,8 +439,7 @@ impl Sensor {
 
     /// Readings of the write in flight.
     pub fn readings_in_flight(&self) -> usize {
-        let records = self.flying.iter().flat_map(|flying| &flying.records);
-        records.map(|record| record.readings).sum()
+        self.flying.as_ref().map_or(0, |flying| flying.readings)
     }
 
     /// Tickets of the records of the write in flight.
@@ -448,6 +482,27 @@ impl Sensor {
         self.seen.size_bytes()
             + self.cells.as_ref().map_or(0, |cells| cells.size_bytes())
             + self.rows.capacity() * size_of::<ReadingRow>()
-            + (self.records.capacity() + self.unstated.capacity()) * size_of::<Waiting>()
+            + self.records.capacity() * size_of::<Waiting>()
+            + self.unstated.capacity() * size_of::<Written>()
     }
+}
+
+/// Room for the rows that are left and as many as were just taken: a sensor that sends often collects as many again while
+/// the write flies. One that sends a row now and then keeps no room.
+fn rows_ahead(waiting: usize, taken: usize) -> usize {
+    match taken {
+        0..OFTEN_ROWS => waiting - taken,
+        _ => waiting.max(taken),
+    }
+}
+
+/// Rows in a write from which on a sensor sends often.
+const OFTEN_ROWS: usize = 8;
+
+/// A part of an interval that is each sensor's own, so that not all come at once. The multiplication (by 2^64 over the golden
+/// ratio) spreads ids that count upwards.
+fn share_of(interval_ms: i64, id: SensorId) -> i64 {
+    let (high, low) = id.0.as_u64_pair();
+    let spread = (high ^ low).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    i64::try_from((i128::from(interval_ms) * i128::from(spread)) >> 32).unwrap_or(interval_ms)
 }

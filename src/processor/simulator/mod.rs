@@ -11,8 +11,8 @@
 //! happens; `IOTPIPE_SIMULATE_SCHEDULES=1000000` runs so many and says how often what happened. [`teeth`] takes out one part
 //! of the protocol after the other.
 
-mod batches;
 mod broker;
+mod by_hand;
 mod cells;
 mod counts;
 mod dice;

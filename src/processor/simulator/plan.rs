@@ -198,7 +198,7 @@ fn settings(dice: &mut Dice, window_sizes_s: Vec<u32>, alerts: bool, rules: Arc<
         // Room for one sensor, for two or so, for all.
         cache_bytes: dice.pick(&[1, 1, 1_500, 2_500, 4_000, 1 << 20, 1 << 20]),
         commit_interval_ms: dice.pick(&[10, 50, 200]),
-        sighting_interval_ms: dice.pick(&[50, 1_000]),
+        sighting_interval_ms: dice.pick(&[50, 1_000, 60_000]),
         start: StartPolicy {
             latest: false,
             on_data_loss: OnDataLoss::Refuse,
