@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+mod flat;
+
 use super::{Decoded, Decoder, MAX_NESTING, Rejected, parse_rfc3339};
 use crate::model::{Location, MAX_SENSOR_ID_BYTES, Reading, Reason, TimeMs};
 
@@ -201,8 +203,23 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Parses the top level. Unknown nested values are passed over without recursion.
+/// Parses the top level.
 fn parse<'a>(text: &'a str, location_field: &str) -> Result<Object<'a>, Rejected> {
+    let object = match flat::parse(text) {
+        Some(fields) if fields.iter().all(|(name, _)| name != location_field) => Object { fields, location: None },
+        _ => parse_any(text, location_field)?,
+    };
+    if let Some(name) = duplicate(&object.fields) {
+        return Err(Rejected::new(
+            Reason::DuplicateField,
+            format!("field {name} is there twice"),
+        ));
+    }
+    Ok(object)
+}
+
+/// Parses any JSON. Unknown nested values are passed over without recursion.
+fn parse_any<'a>(text: &'a str, location_field: &str) -> Result<Object<'a>, Rejected> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let parsed = ObjectSeed { location_field }
         .deserialize(&mut deserializer)
@@ -218,14 +235,7 @@ fn parse<'a>(text: &'a str, location_field: &str) -> Result<Object<'a>, Rejected
             return Err(Rejected::new(Reason::NestingTooDeep, detail));
         }
     }
-    let object = parsed.map_err(|error| rejected_json(text, &error))?;
-    if let Some(name) = duplicate(&object.fields) {
-        return Err(Rejected::new(
-            Reason::DuplicateField,
-            format!("field {name} is there twice"),
-        ));
-    }
-    Ok(object)
+    parsed.map_err(|error| rejected_json(text, &error))
 }
 
 fn duplicate<'o>(fields: &'o [(Cow<'_, str>, Scalar<'_>)]) -> Option<&'o str> {

@@ -173,13 +173,13 @@ impl Decoder {
 
     /// The id of a sensor by its text, and the label to keep where that is no UUID.
     fn sensor(&mut self, text: &str) -> (SensorId, Option<Arc<str>>) {
+        if let Some(id) = SensorId::from_uuid(text) {
+            return (id, None);
+        }
         if let Some((label, id)) = self.labels.get_key_value(text) {
             return (*id, Some(label.clone()));
         }
-        let (id, is_label) = SensorId::from_text(text);
-        if !is_label {
-            return (id, None);
-        }
+        let id = SensorId::from_label(text);
         // Bounded: a fleet larger than this pays a hash again, it does not grow the process.
         if self.labels.len() >= INTERNED_NAMES_MAX {
             self.labels.clear();

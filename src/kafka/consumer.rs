@@ -384,8 +384,10 @@ impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch)> PollThread<D> {
 
     fn flush_batch(&mut self) {
         if !self.batch.is_empty() {
-            self.waiting
-                .push_back(FromConsumer::Records(std::mem::take(&mut self.batch)));
+            // The next one will be like this one.
+            let next = RecordBatch::with_capacity(self.batch.records.len(), self.batch.readings.len());
+            let batch = std::mem::replace(&mut self.batch, next);
+            self.waiting.push_back(FromConsumer::Records(batch));
             self.batch_bytes = 0;
         }
     }

@@ -69,6 +69,14 @@ pub struct RecordBatch {
 }
 
 impl RecordBatch {
+    pub fn with_capacity(records: usize, readings: usize) -> RecordBatch {
+        RecordBatch {
+            records: Vec::with_capacity(records),
+            readings: Vec::with_capacity(readings),
+            dead: Vec::new(),
+        }
+    }
+
     /// Records in the batch, dead ones included.
     pub fn len(&self) -> usize {
         self.records.len() + self.dead.len()

@@ -19,12 +19,23 @@ impl SensorId {
     /// UUIDv5 in [`SENSOR_NAMESPACE`] and is to be kept as the sensor's label (`true`).
     /// The caller has checked that the text is not empty and at most [`MAX_SENSOR_ID_BYTES`].
     pub fn from_text(text: &str) -> (SensorId, bool) {
-        if text.len() == 36
-            && let Ok(uuid) = Uuid::try_parse(text)
-        {
-            return (SensorId(uuid), false);
+        match SensorId::from_uuid(text) {
+            Some(id) => (id, false),
+            None => (SensorId::from_label(text), true),
         }
-        (SensorId(Uuid::new_v5(&SENSOR_NAMESPACE, text.as_bytes())), true)
+    }
+
+    /// The id that a hyphenated UUID is; `None` for any other text.
+    pub fn from_uuid(text: &str) -> Option<SensorId> {
+        let is_hyphenated = text.len() == 36;
+        is_hyphenated
+            .then(|| Uuid::try_parse(text).ok().map(SensorId))
+            .flatten()
+    }
+
+    /// The id of a sensor that goes by a label.
+    pub fn from_label(label: &str) -> SensorId {
+        SensorId(Uuid::new_v5(&SENSOR_NAMESPACE, label.as_bytes()))
     }
 }
 
