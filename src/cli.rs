@@ -39,6 +39,7 @@ Examples:
   iotpipe init-schema                              make topics and tables
   iotpipe produce --rate 3500                      a simulated fleet
   iotpipe consume                                  Kafka into the store
+  iotpipe verify run.json                          prove a produced run
   iotpipe query --sensor SENSOR_001 --last 1h      ask
   iotpipe config                                   the settings in effect and where each came from
 
@@ -56,13 +57,16 @@ pub enum Command {
     /// Store the readings that Kafka holds, until told to stop
     #[command(after_help = CONSUME_EXAMPLES)]
     Consume(ConsumeArgs),
+    /// Prove that the store holds exactly what a produced run must have left in it
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArgs),
     /// Ask the store for readings, windows, alerts and sensors
     #[command(after_help = QUERY_EXAMPLES)]
     Query(QueryArgs),
     /// List, show and replay dead letters
     #[command(subcommand, after_help = DLQ_EXAMPLES)]
     Dlq(DlqCommand),
-    /// Show everything in one process: embedded broker, SQLite, no server needed
+    /// Show everything in one process: embedded broker, SQLite, no server needed; ends with a proof
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
     /// Show the settings in effect and where each came from
@@ -90,6 +94,7 @@ Examples:
   iotpipe produce --sensors 1000 --rate 3500 --duration 10m
   iotpipe produce --rate 0 --count 1000000               a million records, as fast as possible
   iotpipe produce --sensors 10 --interval 1 --anomaly-probability 0.01 --late-probability 0.05
+  iotpipe produce --count 100000 --manifest run.json     and later: iotpipe verify run.json
   iotpipe produce --count 5 --stdout                     look at the records";
 
 #[derive(Args, Debug)]
@@ -106,6 +111,10 @@ pub struct ProduceArgs {
     /// Print the records instead of sending them, a line each
     #[arg(long)]
     pub stdout: bool,
+    /// Write down at the end what was sent, for verify: into this file and, where a store is set (by flag, variable or file),
+    /// into its table of runs
+    #[arg(long, value_name = "FILE", conflicts_with = "stdout")]
+    pub manifest: Option<PathBuf>,
 }
 
 const CONSUME_EXAMPLES: &str = "\
@@ -127,6 +136,32 @@ pub struct ConsumeArgs {
     /// Stop after so long, for example 90s or 10m
     #[arg(long, value_parser = parse_duration)]
     pub duration: Option<Duration>,
+}
+
+const VERIFY_EXAMPLES: &str = "\
+Computes again what the run sent and compares every reading and window of it with the
+store's, to the bit. Give it when all records are consumed, with the same [windows]
+settings. Rows of other sensors and of other times are not looked at; a window that another
+run of the same sensors fell into as well differs (give runs seeds of their own).
+
+Exit codes: 0 equal, 3 something is missing, unexpected or different, 1 it could not be found out.
+
+Examples:
+  iotpipe produce --count 100000 --manifest run.json
+  iotpipe consume --until-end
+  iotpipe verify run.json";
+
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// The run: the file that produce --manifest wrote, or the run's id in the store
+    #[arg(value_name = "FILE|ID")]
+    pub run: String,
+    /// Tell so many differences one by one
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub differences: usize,
+    /// How the outcome is printed; json is one object
+    #[arg(long, value_parser = formats(&["table", "json"]), default_value = "table")]
+    pub format: Format,
 }
 
 const QUERY_EXAMPLES: &str = "\

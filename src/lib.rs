@@ -11,6 +11,7 @@ pub mod kafka;
 pub mod model;
 pub mod pipeline;
 pub mod processor;
+pub mod proof;
 pub mod report;
 pub mod store;
 pub mod telemetry;

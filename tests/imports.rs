@@ -13,6 +13,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("processor", &["model", "telemetry"]),
     ("store", &["model", "telemetry"]),
     ("report", &["model", "telemetry"]),
+    // Computes again what others did: it knows the fleet and the store, and nothing of the processor.
+    ("proof", &["model", "telemetry", "fleet", "store"]),
     // Resolves what the user said into the rooms' own settings.
     ("config", &["model", "kafka", "store", "codec"]),
     (
@@ -33,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "report",
             "config",
             "pipeline",
+            "proof",
             "cli",
         ],
     ),

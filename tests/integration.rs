@@ -9,3 +9,4 @@ mod produce;
 mod query;
 mod servers;
 mod store_conformance;
+mod verify;

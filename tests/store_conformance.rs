@@ -139,6 +139,7 @@ conformance! {
         the_directory_lists_every_sensor_once,
         of_two_that_open_a_source_both_see_the_winner,
         an_acknowledged_offset_never_goes_back,
+        a_run_is_kept_as_it_was_saved,
         an_empty_store_answers_with_nothing,
     }
     windows: {

@@ -32,7 +32,11 @@ fn every_flag_of_a_setting_is_taken_by_its_commands() {
                 setting.commands
             };
             for command in commands.iter().chain(&["config"]) {
-                let extra = if *command == "query" { " --sensors" } else { "" };
+                let extra = match *command {
+                    "query" => " --sensors",
+                    "verify" => " run.json",
+                    _ => "",
+                };
                 let (value, text) = setting.switch.map_or((" x", "x"), |switch| ("", switch.text));
                 let given = settings_of(&format!("iotpipe {command} {name}{value}{extra}"));
                 assert_eq!(given, [(setting.key, text.to_owned())], "{command} {name}");

@@ -9,6 +9,7 @@ mod init_schema;
 mod produce;
 pub mod query;
 mod stop;
+mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -61,6 +62,7 @@ pub fn run(invocation: &Invocation, environment: Environment) -> anyhow::Result<
         Command::InitSchema(args) => init_schema::run(&config, args),
         Command::Produce(args) => produce::run(&config, args),
         Command::Consume(args) => consume::run(&config, args),
+        Command::Verify(args) => verify::run(&config, args),
         Command::Query(args) => query::run(&config, args),
         Command::Dlq(command) => dlq::run(&config, command),
         Command::Demo(args) => demo::run(&config, args),

@@ -1,5 +1,7 @@
 //! `iotpipe produce`: a simulated fleet into Kafka, or onto standard output.
 
+mod record;
+
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,8 +17,10 @@ use crate::fleet::{Emission, FaultSettings, Fleet, FleetCounts, FleetError, Flee
 use crate::kafka::producer::{Deliveries, ReadingProducer, Settled};
 use crate::model::TimeMs;
 use crate::pipeline::produce::{FLUSH_TIMEOUT, ProduceProgress, ProduceRun, ProduceSummary, RecordSink, produce};
+use crate::proof::manifest::{Counts, Manifest, Offsets};
 use crate::report::{self, Out, duration, grouped, rate};
 use crate::telemetry::{self, events};
+use record::RunRecord;
 
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 const LOG_EVERY: Duration = Duration::from_secs(10);
@@ -27,14 +31,27 @@ pub fn run(config: &Config, args: &ProduceArgs) -> anyhow::Result<Exit> {
     if args.stdout {
         return print(run, &stop);
     }
+    let record = args
+        .manifest
+        .as_deref()
+        .map(|file| RunRecord::open(file, config))
+        .transpose()?;
     let mut producer = ReadingProducer::new(&config.kafka(), &config.kafka.topic)?;
     let partitions = producer.check_topic()?;
     // Planned again: the schedule begins now, not before the cluster answered, or the first records would be late.
     let (run, plan) = plan_run(config, args)?;
+    let fleet = run.fleet.settings().clone();
     let summary = send(run, args.count, &mut producer, &stop)?;
+    let mut lines = lines(&summary, &plan, producer.topic(), partitions);
+    // A run whose record cannot be kept is told all the same.
+    let kept = record.map(|record| record.keep(&manifest(&config.kafka.topic, &fleet, &summary)));
+    if let Some(Ok((run, places))) = &kept {
+        lines.extend([("run", run.to_string()), ("manifest", places.clone())]);
+    }
     let mut out = Out::stdout();
-    out.write_all(report::summary(&lines(&summary, &plan, producer.topic(), partitions)).as_bytes())?;
+    out.write_all(report::summary(&lines).as_bytes())?;
     out.flush()?;
+    kept.transpose()?;
     if summary.failed == 0 {
         return Ok(Exit::Ok);
     }
@@ -44,6 +61,23 @@ pub fn run(config: &Config, args: &ProduceArgs) -> anyhow::Result<Exit> {
         grouped(summary.failed),
         config.kafka.brokers
     ))
+}
+
+/// What is needed to compute a run again that has ended.
+pub fn manifest(topic: &str, fleet: &FleetSettings, summary: &ProduceSummary) -> Manifest {
+    let ProduceSummary {
+        sent,
+        acknowledged,
+        failed,
+        ..
+    } = *summary;
+    let offsets = summary.deliveries.offsets.iter().map(|acked| Offsets {
+        partition: acked.partition,
+        first: acked.first,
+        last: acked.last,
+    });
+    let counts = Counts::new(sent, acknowledged, failed, &summary.fleet);
+    Manifest::new(topic, fleet, summary.slots, counts, offsets.collect())
 }
 
 /// The run, and the plan that it follows from now on.

@@ -203,6 +203,13 @@ impl Config {
         }
     }
 
+    /// Whether a store was named: by a flag, a variable or the file.
+    pub fn names_store(&self) -> bool {
+        let is_url = |listed: &&Listed| listed.key == "store.url";
+        let url = self.listing.iter().find(is_url);
+        url.is_some_and(|listed| listed.origin != Origin::Default)
+    }
+
     /// How the store's tables are made.
     pub fn schema(&self) -> SchemaSettings {
         SchemaSettings {

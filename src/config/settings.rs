@@ -226,7 +226,7 @@ settings! {
     windows: WindowsConfig {
         /// Windows by event time are kept up to date in the store: count, sum, mean, deviation, least, greatest, first and
         /// last value of each measure of a sensor.
-        enabled: bool = "true", flags &["--no-windows"], on &["consume", "demo"], switch "false" = "Keep no windows";
+        enabled: bool = "true", flags &["--no-windows"], on &["consume", "demo", "verify"], switch "false" = "No windows are kept";
         /// Their sizes, for example `1m`; each divides a day. Larger ones are put together from them when asked for.
         sizes: WindowSizes = "1m,1h";
     }
@@ -234,7 +234,7 @@ settings! {
     /// Alerts
     alerts: AlertsConfig {
         /// The rules judge each reading; what they find goes to the store and to the topic of the alerts.
-        enabled: bool = "true", flags &["--no-alerts"], on &["consume", "demo"], switch "false" = "Keep no alerts: no rule judges";
+        enabled: bool = "true", flags &["--no-alerts"], on &["consume", "demo", "verify"], switch "false" = "No alerts are kept: no rule judges";
     }
 
     /// Analytics

@@ -1,6 +1,7 @@
 //! The store that the settings name: the only one the rest of the program sees.
 
 use futures::stream::BoxStream;
+use uuid::Uuid;
 
 use super::cassandra::CassandraStore;
 use super::sqlite::SqliteStore;
@@ -126,6 +127,20 @@ impl Store for AnyStore {
         match self {
             AnyStore::Cassandra(store) => store.active_alerts(),
             AnyStore::Sqlite(store) => store.active_alerts(),
+        }
+    }
+
+    async fn save_run(&self, run: Uuid, manifest: &str) -> Result<(), StoreError> {
+        match self {
+            AnyStore::Cassandra(store) => store.save_run(run, manifest).await,
+            AnyStore::Sqlite(store) => store.save_run(run, manifest).await,
+        }
+    }
+
+    async fn load_run(&self, run: Uuid) -> Result<Option<String>, StoreError> {
+        match self {
+            AnyStore::Cassandra(store) => store.load_run(run).await,
+            AnyStore::Sqlite(store) => store.load_run(run).await,
         }
     }
 }

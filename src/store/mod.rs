@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 use futures::stream::BoxStream;
+use uuid::Uuid;
 
 use crate::model::{
     Alert, AlertId, AlertWrite, AlertsQuery, LedgerEntry, Load, Loaded, ReadingsQuery, SensorId, SensorRow,
@@ -90,4 +91,10 @@ pub trait Store: Send + Sync + 'static {
     /// The active alerts of every sensor that has any, those of all its sources together, with the time they were raised
     /// at; sensors in no order.
     fn active_alerts(&self) -> BoxStream<'_, Result<ActiveAlerts, StoreError>>;
+
+    /// Keeps the manifest of a produced run, whatever it says; the same run's again replaces it.
+    fn save_run(&self, run: Uuid, manifest: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// A run's manifest as it was saved; `None` where none was.
+    fn load_run(&self, run: Uuid) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
 }

@@ -586,6 +586,21 @@ pub async fn an_acknowledged_offset_never_goes_back(store: &impl Store) {
     store.advance_ledger(&[]).await.expect("nothing to do is no error");
 }
 
+pub async fn a_run_is_kept_as_it_was_saved(store: &impl Store) {
+    let (run, other) = (Uuid::new_v4(), Uuid::new_v4());
+    store.save_run(run, "{\"version\": 1}").await.expect("saved");
+    store.save_run(other, "{}").await.expect("saved");
+    store
+        .save_run(run, "{\"version\": 1, \"note\": \"'\u{b0}\"}")
+        .await
+        .expect("saved again");
+    assert_eq!(
+        store.load_run(run).await.expect("read").as_deref(),
+        Some("{\"version\": 1, \"note\": \"'\u{b0}\"}")
+    );
+    assert_eq!(store.load_run(other).await.expect("read").as_deref(), Some("{}"));
+}
+
 pub async fn an_empty_store_answers_with_nothing(store: &impl Store) {
     assert_eq!(readings(store, all_of(new_sensor())).await, []);
     assert_eq!(store.sensor(new_sensor()).await.expect("read"), None);
@@ -606,4 +621,5 @@ pub async fn an_empty_store_answers_with_nothing(store: &impl Store) {
     assert_eq!(store.active_alerts().try_collect::<Vec<_>>().await.expect("read"), []);
     assert_eq!(store.load_ledger(&[a_source(0)]).await.expect("loaded"), [None]);
     assert_eq!(store.load_ledger(&[]).await.expect("loaded"), []);
+    assert_eq!(store.load_run(Uuid::new_v4()).await.expect("read"), None);
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Site;
 
-pub(super) const ALL: [&str; 7] = [
+pub(super) const ALL: [&str; 8] = [
     "0001_readings",
     "0002_sensors",
     "0003_sources",
@@ -20,6 +20,7 @@ pub(super) const ALL: [&str; 7] = [
     "0005_windows",
     "0006_sensor_state",
     "0007_alerts",
+    "0008_runs",
 ];
 
 pub(super) async fn applied(site: &Site) -> SchemaReport {

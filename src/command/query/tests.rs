@@ -128,6 +128,14 @@ impl Store for FakeStore {
         unreachable!("questions write nothing")
     }
 
+    async fn save_run(&self, _: uuid::Uuid, _: &str) -> Result<(), StoreError> {
+        unreachable!("a question writes nothing")
+    }
+
+    async fn load_run(&self, _: uuid::Uuid) -> Result<Option<String>, StoreError> {
+        unreachable!("a question needs no run")
+    }
+
     async fn sensor(&self, sensor: SensorId) -> Result<Option<SensorRow>, StoreError> {
         Ok(self.sensors.iter().find(|row| row.sensor == sensor).cloned())
     }

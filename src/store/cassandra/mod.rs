@@ -13,6 +13,7 @@ mod error;
 mod groups;
 mod ledger;
 mod readings;
+mod runs;
 pub(super) mod schema;
 mod sensor_write;
 mod shape;
@@ -25,6 +26,7 @@ use scylla::deserialize::row::DeserializeRow;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{CqlDate, CqlTimestamp};
+use uuid::Uuid;
 
 use self::error::Cause;
 use self::statements::Statements;
@@ -146,6 +148,14 @@ impl Store for CassandraStore {
 
     fn active_alerts(&self) -> BoxStream<'_, Result<ActiveAlerts, StoreError>> {
         self.stream_active_alerts()
+    }
+
+    async fn save_run(&self, run: Uuid, manifest: &str) -> Result<(), StoreError> {
+        self.insert_run(run, manifest).await
+    }
+
+    async fn load_run(&self, run: Uuid) -> Result<Option<String>, StoreError> {
+        self.select_run(run).await
     }
 }
 

@@ -165,6 +165,10 @@ const TABLES: &[Table] = &[
             ("alerts", "frozen<map<uuid, timestamp>>", Regular),
         ],
     },
+    Table {
+        name: "runs",
+        columns: &[("run", "uuid", Partition(0)), ("manifest", "text", Regular)],
+    },
 ];
 
 /// Columns that a table has, by name, each in the words of [`describe`].

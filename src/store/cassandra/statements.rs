@@ -48,6 +48,9 @@ pub(super) struct Statements {
     pub(super) select_source: PreparedStatement,
     pub(super) insert_hole: PreparedStatement,
 
+    pub(super) insert_run: PreparedStatement,
+    pub(super) select_run: PreparedStatement,
+
     pub(super) alerts: AlertStatements,
 }
 
@@ -141,6 +144,9 @@ impl Statements {
             select_source: prepare("SELECT from_offset, acked_to, processing FROM {keyspace}.sources WHERE source = ?")
                 .await?,
             insert_hole: prepare("INSERT INTO {keyspace}.source_holes (source, hole) VALUES (?, ?)").await?,
+
+            insert_run: prepare("INSERT INTO {keyspace}.runs (run, manifest) VALUES (?, ?)").await?,
+            select_run: prepare("SELECT manifest FROM {keyspace}.runs WHERE run = ?").await?,
 
             alerts: AlertStatements::prepare(&preparer).await?,
         })

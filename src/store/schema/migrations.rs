@@ -71,6 +71,12 @@ pub(in crate::store) const CASSANDRA: &[Migration] = &[
         tables: &["alerts", "alerts_by_day", "active_alerts"],
         text: include_str!("../../../cql/0007_alerts.cql"),
     },
+    Migration {
+        number: 8,
+        name: "0008_runs",
+        tables: &["runs"],
+        text: include_str!("../../../cql/0008_runs.cql"),
+    },
 ];
 
 /// Runs first and every time; `number` 0 is in no ledger.
@@ -123,6 +129,12 @@ pub(in crate::store) const SQLITE: &[Migration] = &[
         name: "0007_alerts",
         tables: &["alerts", "active_alerts"],
         text: include_str!("../../../cql/sqlite/0007_alerts.sql"),
+    },
+    Migration {
+        number: 8,
+        name: "0008_runs",
+        tables: &["runs"],
+        text: include_str!("../../../cql/sqlite/0008_runs.sql"),
     },
 ];
 

@@ -120,6 +120,7 @@ mod tests {
             "k.sensor_state",
             "k.alerts_by_day",
             "k.active_alerts",
+            "k.runs",
             "k.schema_migrations",
         ] {
             assert!(text.contains(part), "{part} in {text}");

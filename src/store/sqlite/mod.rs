@@ -18,6 +18,7 @@ mod writer;
 use std::path::Path;
 
 use futures::stream::BoxStream;
+use uuid::Uuid;
 
 use self::reader::Readers;
 use self::writer::{Job, Writer};
@@ -110,5 +111,14 @@ impl Store for SqliteStore {
 
     fn active_alerts(&self) -> BoxStream<'_, Result<ActiveAlerts, StoreError>> {
         self.readers.active_alerts()
+    }
+
+    async fn save_run(&self, run: Uuid, manifest: &str) -> Result<(), StoreError> {
+        let manifest = manifest.to_owned();
+        self.writer.run(|reply| Job::SaveRun(run, manifest, reply)).await
+    }
+
+    async fn load_run(&self, run: Uuid) -> Result<Option<String>, StoreError> {
+        self.readers.load_run(run).await
     }
 }

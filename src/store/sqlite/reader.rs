@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use rusqlite::{Connection, Result as SqlResult, params};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::connection::{blocking, open_for_reading};
 use super::error::sorted;
@@ -97,6 +98,11 @@ impl Readers {
             alerts::load_alert(connection, sensor, raised_at, id)
         })
         .await
+    }
+
+    pub(super) async fn load_run(&self, run: Uuid) -> Result<Option<String>, StoreError> {
+        self.ask("read a run", move |connection| statements::load_run(connection, run))
+            .await
     }
 
     pub(super) fn sensors(&self) -> BoxStream<'static, Result<SensorRow, StoreError>> {

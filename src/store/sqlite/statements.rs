@@ -175,6 +175,17 @@ pub(super) fn insert_hole(connection: &Connection, source: &Source, hole: &str) 
     Ok(())
 }
 
+pub(super) fn save_run(connection: &Connection, run: Uuid, manifest: &str) -> SqlResult<()> {
+    let mut insert = connection.prepare_cached("INSERT OR REPLACE INTO runs (run, manifest) VALUES (?1, ?2)")?;
+    insert.execute(params![run.as_bytes(), manifest])?;
+    Ok(())
+}
+
+pub(super) fn load_run(connection: &Connection, run: Uuid) -> SqlResult<Option<String>> {
+    let mut select = connection.prepare_cached("SELECT manifest FROM runs WHERE run = ?1")?;
+    select.query_row([run.as_bytes()], |row| row.get(0)).optional()
+}
+
 pub(super) fn load_source(connection: &Connection, source: &Source) -> SqlResult<Option<LedgerEntry>> {
     let mut select = connection.prepare_cached(SELECT_SOURCE)?;
     let entry = select.query_row([source.to_string()], |row| {

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, Result as SqlResult, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
+use uuid::Uuid;
 
 use super::error::sorted;
 use super::{alerts, statements};
@@ -28,6 +29,7 @@ pub(super) enum Job {
     OpenLedger(LedgerEntry, Reply<LedgerEntry>),
     AdvanceLedger(Vec<(Source, i64)>, Reply<()>),
     RecordHole(Source, String, Reply<()>),
+    SaveRun(Uuid, String, Reply<()>),
 }
 
 impl Job {
@@ -35,7 +37,7 @@ impl Job {
         match self {
             Job::Write(write, _) => write.rows.len() + write.windows.len() + 2,
             Job::WriteAlerts(write, _) => write.changes.len() + 1,
-            Job::OpenLedger(..) | Job::RecordHole(..) => 1,
+            Job::OpenLedger(..) | Job::RecordHole(..) | Job::SaveRun(..) => 1,
             Job::AdvanceLedger(sources, _) => sources.len(),
         }
     }
@@ -134,7 +136,8 @@ fn commit(connection: &mut Connection, group: &mut Vec<Job>, path: &Path) {
                     Job::Write(_, reply)
                     | Job::WriteAlerts(_, reply)
                     | Job::AdvanceLedger(_, reply)
-                    | Job::RecordHole(_, _, reply) => drop(reply.send(Err(error))),
+                    | Job::RecordHole(_, _, reply)
+                    | Job::SaveRun(_, _, reply) => drop(reply.send(Err(error))),
                     Job::OpenLedger(_, reply) => drop(reply.send(Err(error))),
                 }
             }
@@ -153,6 +156,7 @@ fn apply(connection: &mut Connection, group: &mut Vec<Job>) -> SqlResult<Vec<Ans
             Job::WriteAlerts(write, _) => alerts::apply(&transaction, write)?,
             Job::OpenLedger(entry, _) => entries.push(statements::open_source(&transaction, entry)?),
             Job::RecordHole(source, hole, _) => statements::insert_hole(&transaction, source, hole)?,
+            Job::SaveRun(run, manifest, _) => statements::save_run(&transaction, *run, manifest)?,
             Job::AdvanceLedger(sources, _) => {
                 for (source, acked_to) in sources {
                     statements::advance_source(&transaction, source, *acked_to)?;
@@ -166,7 +170,8 @@ fn apply(connection: &mut Connection, group: &mut Vec<Job>) -> SqlResult<Vec<Ans
         Job::Write(_, reply)
         | Job::WriteAlerts(_, reply)
         | Job::AdvanceLedger(_, reply)
-        | Job::RecordHole(_, _, reply) => Some(Answer::Done(reply)),
+        | Job::RecordHole(_, _, reply)
+        | Job::SaveRun(_, _, reply) => Some(Answer::Done(reply)),
         Job::OpenLedger(_, reply) => entries.next().map(|entry| Answer::Entry(reply, entry)),
     });
     Ok(answers.collect())
@@ -175,8 +180,6 @@ fn apply(connection: &mut Connection, group: &mut Vec<Job>) -> SqlResult<Vec<Ans
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use uuid::Uuid;
 
     use super::*;
     use crate::model::{Kind, ReadingRow, SensorId, TimeMs, TopicId, WriteId};
