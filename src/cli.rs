@@ -4,6 +4,8 @@
 //! variables are written down once; they are no fields here, since commands read [`crate::config::Config`]. The structs hold
 //! what belongs to one call alone.
 
+mod bench;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -19,6 +21,11 @@ use crate::config::{
 };
 use crate::model::{Order, Reason, TimeMs};
 use crate::report::Format;
+use bench::BENCH_EXAMPLES;
+pub use bench::{
+    BenchArgs, BenchCommand, BenchCompareArgs, BenchDrainArgs, BenchE2eArgs, BenchMaxArgs, BenchProduceArgs,
+    BenchShowArgs, BenchStoreArgs,
+};
 
 /// Readings of IoT sensors from Apache Kafka into Apache Cassandra: nothing lost, nothing doubled, proven
 #[derive(Parser, Debug)]
@@ -66,6 +73,9 @@ pub enum Command {
     /// List, show and replay dead letters
     #[command(subcommand, after_help = DLQ_EXAMPLES)]
     Dlq(DlqCommand),
+    /// Measure: throughput, latency, CPU and memory, on servers of yours, in topics and a keyspace of its own
+    #[command(subcommand, after_help = BENCH_EXAMPLES)]
+    Bench(BenchCommand),
     /// Show everything in one process: embedded broker, SQLite, no server needed; ends with a proof
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
@@ -439,12 +449,20 @@ pub fn definition() -> clap::Command {
             definition = definition.arg(flag(setting).global(true).help_heading(EVERYWHERE));
             continue;
         }
-        for name in setting.commands {
-            definition = definition.mut_subcommand(name, |command| command.arg(flag(setting)));
+        for path in setting.commands {
+            definition = with_flag(definition, path, setting);
         }
         definition = definition.mut_subcommand("config", |command| command.arg(flag(setting).hide(true)));
     }
     definition
+}
+
+/// Adds a setting's flag to a subcommand, named as it is called: `bench drain`.
+fn with_flag(command: clap::Command, path: &'static str, setting: &'static Setting) -> clap::Command {
+    match path.split_once(' ') {
+        Some((name, rest)) => command.mut_subcommand(name, |inner| with_flag(inner, rest, setting)),
+        None => command.mut_subcommand(path, |inner| inner.arg(flag(setting))),
+    }
 }
 
 fn flag(setting: &'static Setting) -> clap::Arg {

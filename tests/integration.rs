@@ -1,5 +1,6 @@
 //! All integration tests, one binary: it links once, and the servers are started once.
 
+mod bench;
 mod config;
 mod dlq;
 mod faults;

@@ -108,6 +108,16 @@ fn contradicting_questions_are_refused() {
         "dlq list --reason nonsense",
         "dlq list --format csv",
         "produce --duration soon",
+        "bench",
+        "bench produce --records 5 --duration 3s",
+        "bench produce --rate 5",
+        "bench store --no-windows",
+        "bench drain --repetitions 0",
+        "bench e2e --records 5",
+        "bench max --rate 5",
+        "bench compare a.json",
+        "bench compare a.json b.json --threshold five",
+        "bench compare a.json b.json --force",
     ] {
         let error = error_of(&format!("iotpipe {wrong}"));
         assert!(!error.contains('\n') && !error.is_empty(), "{error}");
@@ -127,6 +137,9 @@ fn what_belongs_together_is_taken() {
         "query --sensor s --order oldest",
         "query --sensor s --type temperature",
         "demo --no-windows --no-alerts",
+        "bench drain --records 5 --no-windows --no-alerts --writers 8 --repetitions 5 --out x.json",
+        "bench e2e --rate 100000 --sensors 1000 --duration 5m",
+        "bench compare a.json b.json --threshold 5%",
     ] {
         let line = format!("iotpipe {right}");
         assert!(parse(line.split(' ')).is_ok(), "{}", error_of(&line));

@@ -61,10 +61,7 @@ pub fn settings(config: &Config, args: &ConsumeArgs) -> ConsumeSettings {
         ignored: config.fields.ignored.clone(),
     };
     let processing = ProcessingConfig {
-        window_sizes_s: match config.windows.enabled {
-            true => config.windows.sizes.0.clone(),
-            false => Vec::new(),
-        },
+        window_sizes_s: config.window_sizes_s(),
         alerts: config.alerts.enabled,
         id_fields: fields.id.clone(),
         time_fields: fields.time.clone(),

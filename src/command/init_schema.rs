@@ -15,7 +15,7 @@ use crate::store::schema;
 /// What a dead letter may be larger than the record it holds: the headers that say why and where from.
 const DEAD_LETTER_HEADROOM_BYTES: u64 = 64 * 1024;
 /// The broker's own `message.max.bytes`, where a topic says nothing else.
-const MESSAGE_MAX_BYTES: u64 = 1_048_588;
+pub const MESSAGE_MAX_BYTES: u64 = 1_048_588;
 
 /// How much longer it is known that a dead letter was replayed than the letter is kept: the broker deletes whole segments, so
 /// a letter may outlive its retention by the time until a segment is full or old (`segment.ms`, 7 days by default).
@@ -111,7 +111,7 @@ async fn make_tables(config: &Config, out: &mut Out) -> anyhow::Result<bool> {
 }
 
 /// The topics as they should be. `largest` is the source topic's largest message, bytes.
-fn topics(config: &Config, largest: u64) -> Vec<TopicSpec> {
+pub fn topics(config: &Config, largest: u64) -> Vec<TopicSpec> {
     let kafka = &config.kafka;
     let spec = |name: &str, partitions: i32, retention: Option<Duration>| {
         let retention_ms = retention.map_or("-1".to_owned(), |retention| retention.as_millis().to_string());

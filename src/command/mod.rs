@@ -1,6 +1,7 @@
 //! The subcommands, a file each. The only room that joins arguments, configuration and the other rooms, and that decides
 //! exit codes.
 
+mod bench;
 mod config;
 mod consume;
 mod demo;
@@ -65,6 +66,7 @@ pub fn run(invocation: &Invocation, environment: Environment) -> anyhow::Result<
         Command::Verify(args) => verify::run(&config, args),
         Command::Query(args) => query::run(&config, args),
         Command::Dlq(command) => dlq::run(&config, command),
+        Command::Bench(command) => bench::run(&config, command),
         Command::Demo(args) => demo::run(&config, args),
     }
 }

@@ -49,10 +49,7 @@ pub fn run(config: &Config, args: &VerifyArgs) -> anyhow::Result<Exit> {
 /// What a store must hold that is filled under this configuration.
 pub fn settings(config: &Config, differences_max: usize) -> VerifySettings {
     VerifySettings {
-        window_sizes_s: match config.windows.enabled {
-            true => config.windows.sizes.0.clone(),
-            false => Vec::new(),
-        },
+        window_sizes_s: config.window_sizes_s(),
         anomaly_rules: config.alerts.enabled.then(|| anomaly_rules(&config.rules)),
         differences_max,
     }

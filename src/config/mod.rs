@@ -203,6 +203,14 @@ impl Config {
         }
     }
 
+    /// Sizes of the windows that are kept, seconds; none where they are switched off.
+    pub fn window_sizes_s(&self) -> Vec<u32> {
+        match self.windows.enabled {
+            true => self.windows.sizes.0.clone(),
+            false => Vec::new(),
+        }
+    }
+
     /// Whether a store was named: by a flag, a variable or the file.
     pub fn names_store(&self) -> bool {
         let is_url = |listed: &&Listed| listed.key == "store.url";

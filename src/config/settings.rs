@@ -64,6 +64,24 @@ pub fn setting(key: &str) -> Option<&'static Setting> {
 /// In the list of subcommands: all of them.
 pub const EVERY_COMMAND: &[&str] = &["*"];
 
+/// Subcommands with a simulated fleet.
+const FLEETS: &[&str] = &[
+    "produce",
+    "bench produce",
+    "bench store",
+    "bench drain",
+    "bench e2e",
+    "bench max",
+];
+/// Subcommands that consume.
+const CONSUMERS: &[&str] = &["consume", "bench drain", "bench e2e", "bench max"];
+/// Subcommands that keep windows and alerts, and the one that compares with what is kept.
+const KEEPERS: &[&str] = &["consume", "demo", "verify", "bench drain", "bench e2e", "bench max"];
+/// Subcommands that make topics.
+const WITH_TOPICS: &[&str] = &["init-schema", "bench produce", "bench drain", "bench e2e", "bench max"];
+/// Subcommands that write to the store.
+const STORING: &[&str] = &["consume", "bench store", "bench drain", "bench e2e", "bench max"];
+
 /// Declares the sections with their settings: a struct each, and one table of all.
 macro_rules! settings {
     ($(
@@ -136,7 +154,7 @@ settings! {
         /// Topic of the analytics.
         analytics_topic: String = "analytics";
         /// Partitions of the topic of the readings.
-        partitions: i32 = "12", flags &["--partitions"], on &["init-schema"],
+        partitions: i32 = "12", flags &["--partitions"], on WITH_TOPICS,
             variables &["KAFKA_PARTITIONS", "KAFKA_NUM_PARTITIONS"], check within(1..=100_000);
         /// Replicas of each partition, all topics.
         replication_factor: i16 = "1", flags &["--replication-factor"], on &["init-schema"],
@@ -200,18 +218,18 @@ settings! {
         /// Where records were lost before they were read: `refuse` to go on, or record the hole and `continue`.
         on_data_loss: OnDataLoss = "refuse", flags &["--on-data-loss"], on &["consume"];
         /// Writes to the store in flight.
-        writers: usize = "64", flags &["--writers"], on &["consume"], check within(1..=4096);
+        writers: usize = "64", flags &["--writers"], on STORING, check within(1..=4096);
         /// Readings held in memory until the store has acknowledged them.
-        pending_readings: usize = "50000", flags &["--pending-readings"], on &["consume"],
+        pending_readings: usize = "50000", flags &["--pending-readings"], on CONSUMERS,
             check within(1000..=100_000_000);
         /// Memory for what is known of sensors between two records: their state, their open windows. With more sensors than
         /// fit, the store is asked again for those that come back.
-        state_memory: ByteSize = "256MiB", flags &["--state-memory"], on &["consume"], check at_least("1MiB");
+        state_memory: ByteSize = "256MiB", flags &["--state-memory"], on CONSUMERS, check at_least("1MiB");
         /// The longest that a sensor's state waits for the sensor's next write to take it along; its offsets are committed
         /// once it is stored. `0s` stores it with every write.
-        state_interval: Duration = "1s", flags &["--state-interval"], on &["consume"], check between("0s", "1m");
+        state_interval: Duration = "1s", flags &["--state-interval"], on CONSUMERS, check between("0s", "1m");
         /// Reads of state and windows from the store in flight.
-        loaders: usize = "256", flags &["--loaders"], on &["consume"], check within(1..=4096);
+        loaders: usize = "256", flags &["--loaders"], on CONSUMERS, check within(1..=4096);
         /// The largest record that is decoded; a larger one is a dead letter.
         max_payload: ByteSize = "1MiB";
         /// How often offsets are committed.
@@ -226,7 +244,7 @@ settings! {
     windows: WindowsConfig {
         /// Windows by event time are kept up to date in the store: count, sum, mean, deviation, least, greatest, first and
         /// last value of each measure of a sensor.
-        enabled: bool = "true", flags &["--no-windows"], on &["consume", "demo", "verify"], switch "false" = "No windows are kept";
+        enabled: bool = "true", flags &["--no-windows"], on KEEPERS, switch "false" = "No windows are kept";
         /// Their sizes, for example `1m`; each divides a day. Larger ones are put together from them when asked for.
         sizes: WindowSizes = "1m,1h";
     }
@@ -234,34 +252,34 @@ settings! {
     /// Alerts
     alerts: AlertsConfig {
         /// The rules judge each reading; what they find goes to the store and to the topic of the alerts.
-        enabled: bool = "true", flags &["--no-alerts"], on &["consume", "demo", "verify"], switch "false" = "No alerts are kept: no rule judges";
+        enabled: bool = "true", flags &["--no-alerts"], on KEEPERS, switch "false" = "No alerts are kept: no rule judges";
     }
 
     /// Analytics
     analytics: AnalyticsConfig {
         /// Windows that changed are sent to the topic of the analytics with every commit of offsets.
-        enabled: bool = "false", flags &["--analytics"], on &["consume"],
+        enabled: bool = "false", flags &["--analytics"], on CONSUMERS,
             switch "true" = "Send windows that changed to the topic of the analytics with every commit";
     }
 
     /// The simulated fleet
     produce: ProduceConfig {
         /// Sensors.
-        sensors: u32 = "1000", flags &["--sensors", "--num-sensors"], on &["produce"], variables &["IOT_NUM_DEVICES"],
+        sensors: u32 = "1000", flags &["--sensors", "--num-sensors"], on FLEETS, variables &["IOT_NUM_DEVICES"],
             check within(1..=100_000_000);
         /// Measures that the fleet knows.
-        kinds: Vec<String> = "temperature,humidity,pressure,voltage,motion,light", flags &["--kinds"], on &["produce"],
+        kinds: Vec<String> = "temperature,humidity,pressure,voltage,motion,light", flags &["--kinds"], on FLEETS,
             variables &["IOT_DEVICE_TYPES"], check not_empty;
         /// Records per second, all sensors together; 0 is as fast as possible.
-        rate: f64 = "3500", flags &["--rate"], on &["produce"], variables &["PRODUCER_TARGET_RATE"],
+        rate: f64 = "3500", flags &["--rate"], on &["produce", "bench e2e"], variables &["PRODUCER_TARGET_RATE"],
             check within(0.0..=1e9);
         /// Seconds between two records of one sensor, or a duration such as `500ms`. Follows from sensors and rate where it
         /// is not set, and is 1 s at rate 0; set it, and the rate follows.
         interval: Option<Seconds> = "none", flags &["--interval"], on &["produce"], variables &["IOT_DATA_INTERVAL_SEC"];
         /// `narrow`: one measure a record; `wide`: all measures of the sensor in one.
-        payload: Payload = "narrow", flags &["--payload"], on &["produce"];
+        payload: Payload = "narrow", flags &["--payload"], on FLEETS;
         /// The same seed makes the same fleet and the same readings.
-        seed: u64 = "42", flags &["--seed"], on &["produce"];
+        seed: u64 = "42", flags &["--seed"], on FLEETS;
     }
 
     /// Faults of the simulated fleet, by probability (0 to 1)

@@ -107,6 +107,41 @@ impl Topics {
         }
     }
 
+    /// Deletes topics with all their records; one that is not there is fine.
+    pub async fn delete(&self, topics: &[&str]) -> Result<(), KafkaError> {
+        let what = || format!("deleting the topics {}", topics.join(", "));
+        let results = self
+            .client
+            .delete_topics(topics, &options())
+            .await
+            .map_err(|error| KafkaError::request(&what(), &self.brokers, &error))?;
+        let failed = results.into_iter().filter_map(Result::err);
+        match failed
+            .into_iter()
+            .find(|(_, code)| *code != RDKafkaErrorCode::UnknownTopicOrPartition)
+        {
+            None => Ok(()),
+            Some((topic, code)) => Err(KafkaError(format!(
+                "deleting topic {topic} failed on {}: {code}",
+                self.brokers
+            ))),
+        }
+    }
+
+    /// Deletes a consumer group that nobody is in, with its committed offsets; one that is not there is fine.
+    pub async fn delete_group(&self, group: &str) -> Result<(), KafkaError> {
+        let what = || format!("deleting the consumer group {group}");
+        let results = self
+            .client
+            .delete_groups(&[group], &options())
+            .await
+            .map_err(|error| KafkaError::request(&what(), &self.brokers, &error))?;
+        match results.into_iter().find_map(Result::err) {
+            None | Some((_, RDKafkaErrorCode::GroupIdNotFound)) => Ok(()),
+            Some((_, code)) => Err(KafkaError(format!("{} failed on {}: {code}", what(), self.brokers))),
+        }
+    }
+
     /// A topic-level setting; `None` where there is no such topic.
     pub async fn setting(&self, topic: &str, name: &str) -> Result<Option<String>, KafkaError> {
         Ok(self

@@ -17,3 +17,8 @@ mod topic_id;
 pub use error::KafkaError;
 pub use group::{Group, PartitionFacts};
 pub use settings::KafkaSettings;
+
+/// librdkafka's version.
+pub fn client_version() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}

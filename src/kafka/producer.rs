@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
 use rdkafka::Statistics;
@@ -15,6 +15,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 
 use super::log::forward_log;
 use super::{KafkaError, KafkaSettings};
+use crate::model::TimeMs;
 use crate::telemetry::events;
 
 /// A record that is not acknowledged after so long has failed. Long enough for a broker to restart.
@@ -88,6 +89,8 @@ pub struct ReadingProducer {
     topic: String,
     brokers: String,
     epoch: Instant,
+    /// The wall clock at `epoch`, microseconds.
+    epoch_us: i64,
     /// The clock as of the last look at it, which is some sends ago.
     now_us: u64,
     sends_until_look: u32,
@@ -115,6 +118,7 @@ impl ReadingProducer {
             topic,
             brokers,
             epoch,
+            epoch_us: wall_clock_us(),
             now_us: 0,
             sends_until_look: 0,
         })
@@ -175,7 +179,28 @@ impl ReadingProducer {
             self.sends_until_look = SENDS_PER_LOOK;
         }
         self.sends_until_look -= 1;
-        let record = BaseRecord::with_opaque_to(&self.topic, self.now_us as usize)
+        self.send_measured(key, payload, header, self.now_us as usize)
+    }
+
+    /// As [`ReadingProducer::try_send`], but its latency counts from when the record was due, by the wall clock; not at all
+    /// where it was never.
+    #[inline]
+    pub fn try_send_due(&mut self, key: &[u8], payload: &[u8], due: Option<TimeMs>) -> Result<bool, KafkaError> {
+        let after_epoch_us = |due: TimeMs| due.micros().saturating_sub(self.epoch_us);
+        let from_us = due.map_or(UNMEASURED, |due| usize::try_from(after_epoch_us(due)).unwrap_or(0));
+        self.send_measured(key, payload, None, from_us)
+    }
+
+    /// `from_us`: what the latency counts from, after the epoch.
+    #[inline]
+    fn send_measured(
+        &self,
+        key: &[u8],
+        payload: &[u8],
+        header: Option<(&str, &str)>,
+        from_us: usize,
+    ) -> Result<bool, KafkaError> {
+        let record = BaseRecord::with_opaque_to(&self.topic, from_us)
             .key(key)
             .payload(payload);
         let record = match header {
@@ -223,6 +248,11 @@ impl ReadingProducer {
         lock(&self.producer.context().reports).summary()
     }
 
+    /// From handing a record over, or from when it was due, to its acknowledgement; microseconds.
+    pub fn latency_us(&self) -> Histogram<u64> {
+        lock(&self.producer.context().reports).latency_us.clone()
+    }
+
     fn fatal_error(&self) -> Option<String> {
         self.producer
             .client()
@@ -230,6 +260,9 @@ impl ReadingProducer {
             .map(|(code, reason)| format!("{reason} ({code})"))
     }
 }
+
+/// In the place of what a record's latency counts from: it does not count.
+const UNMEASURED: usize = usize::MAX;
 
 /// No clock reading in [`DeliveryContext::served_at_us`].
 const CLOCK_UNREAD: u64 = u64::MAX;
@@ -268,9 +301,11 @@ impl Reports {
         }
     }
 
-    fn acknowledge(&mut self, partition: i32, offset: i64, latency_us: u64) {
+    fn acknowledge(&mut self, partition: i32, offset: i64, latency_us: Option<u64>) {
         self.settled.acknowledged += 1;
-        self.latency_us.saturating_record(latency_us);
+        if let Some(latency_us) = latency_us {
+            self.latency_us.saturating_record(latency_us);
+        }
         let (Ok(partition), true) = (usize::try_from(partition), offset >= 0) else {
             return;
         };
@@ -323,7 +358,7 @@ impl ClientContext for DeliveryContext {
 }
 
 impl ProducerContext for DeliveryContext {
-    /// Microseconds since the epoch when the record was handed over.
+    /// Microseconds since the epoch when the record was handed over or due; [`UNMEASURED`] where its latency is not taken.
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, sent_at_us: usize) {
@@ -334,7 +369,7 @@ impl ProducerContext for DeliveryContext {
         let mut reports = lock(&self.reports);
         match result {
             Ok(message) => {
-                let latency_us = now_us.saturating_sub(sent_at_us as u64).max(1);
+                let latency_us = (sent_at_us != UNMEASURED).then(|| now_us.saturating_sub(sent_at_us as u64).max(1));
                 reports.acknowledge(message.partition(), message.offset(), latency_us);
             }
             Err((error, _)) => {
@@ -345,6 +380,11 @@ impl ProducerContext for DeliveryContext {
             }
         }
     }
+}
+
+fn wall_clock_us() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -21,7 +21,7 @@ use crate::codec::{Decoder, FieldNames, Limits};
 use crate::kafka::consumer::{self, ConsumerGauges, ConsumerSettings, FromConsumer, PollThread, ToConsumer};
 use crate::kafka::dead_letters::{DeadLetterProducer, Delivery};
 use crate::kafka::{Group, KafkaError, KafkaSettings};
-use crate::model::{LedgerEntry, Load, SensorWrite, Source};
+use crate::model::{LedgerEntry, Load, Record, RecordBatch, SensorWrite, Source};
 use crate::processor::{self, Counters, Effect, Event, Processor, StartFacts};
 use crate::store::{Store, StoreError};
 use crate::telemetry::events;
@@ -62,6 +62,8 @@ pub enum ConsumeError {
 pub struct ConsumeSummary {
     pub counters: Counters,
     pub elapsed: Duration,
+    /// From the first records to the last commit; zero where there were none.
+    pub processing: Duration,
     /// From event time to acknowledged by the store, milliseconds.
     pub latency_ms: Histogram<u64>,
 }
@@ -82,11 +84,20 @@ pub struct ConsumeSnapshot {
     pub latency_p99_ms: Option<u64>,
 }
 
+/// Who measures records on their way. Called on the threads that do the work.
+pub trait ConsumeObserver: Send + Sync {
+    /// A record was polled and decoded.
+    fn polled(&self, record: &Record);
+    /// The store has acknowledged a write.
+    fn stored(&self, write: &SensorWrite);
+}
+
 /// Shared between the run and who shows or stops it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct ConsumeControl {
     stop: Arc<AtomicBool>,
     snapshot: Mutex<ConsumeSnapshot>,
+    observer: Option<Arc<dyn ConsumeObserver>>,
 }
 
 impl ConsumeControl {
@@ -94,7 +105,15 @@ impl ConsumeControl {
     pub fn new(stop: Arc<AtomicBool>) -> ConsumeControl {
         ConsumeControl {
             stop,
-            snapshot: Mutex::default(),
+            ..ConsumeControl::default()
+        }
+    }
+
+    /// With someone who measures.
+    pub fn observed_by(self, observer: Arc<dyn ConsumeObserver>) -> ConsumeControl {
+        ConsumeControl {
+            observer: Some(observer),
+            ..self
         }
     }
 
@@ -139,13 +158,17 @@ pub fn consume<S: Store>(
     runtime: &Handle,
     control: &ConsumeControl,
 ) -> Result<ConsumeSummary, ConsumeError> {
-    let mut run = Run::start(kafka, settings, store, runtime)?;
+    let mut run = Run::start(kafka, settings, store, runtime, control.observer.clone())?;
     let outcome = run.drive(control);
     run.close();
     outcome?;
     Ok(ConsumeSummary {
         counters: run.processor.counters(),
         elapsed: run.began.elapsed(),
+        processing: match (run.first_records, run.last_commit) {
+            (Some(first), Some(last)) => last.saturating_duration_since(first),
+            _ => Duration::ZERO,
+        },
         latency_ms: run.latency_ms,
     })
 }
@@ -171,6 +194,9 @@ struct Run<'s, S> {
     began: Instant,
     latency_ms: Histogram<u64>,
     recent_latency_ms: Histogram<u64>,
+    observer: Option<Arc<dyn ConsumeObserver>>,
+    first_records: Option<Instant>,
+    last_commit: Option<Instant>,
     stopping_since: Option<Instant>,
     drained: bool,
 }
@@ -181,6 +207,7 @@ impl<'s, S: Store> Run<'s, S> {
         settings: &'s ConsumeSettings,
         store: &Arc<S>,
         runtime: &Handle,
+        observer: Option<Arc<dyn ConsumeObserver>>,
     ) -> Result<Run<'s, S>, ConsumeError> {
         let topic = &settings.consumer.topic;
         let dead_letters = DeadLetterProducer::new(kafka, &settings.dead_letter_topic, topic)?;
@@ -197,7 +224,14 @@ impl<'s, S: Store> Run<'s, S> {
         let (tell, from_consumer) = bounded(BATCHES_AHEAD);
         let (to_consumer, told) = unbounded(); // a few commands a second
         let mut decoder = Decoder::new(settings.fields.clone(), settings.limits.clone());
-        let decode = move |raw: &consumer::RawRecord<'_>, batch: &mut _| decode_into(&mut decoder, raw, batch);
+        let polls = observer.clone();
+        let decode = move |raw: &consumer::RawRecord<'_>, batch: &mut RecordBatch| {
+            let before = batch.records.len();
+            decode_into(&mut decoder, raw, batch);
+            if let Some(polls) = &polls {
+                batch.records[before..].iter().for_each(|record| polls.polled(record));
+            }
+        };
         let poll = PollThread::new(client, settings.consumer.clone(), gauges.clone(), decode, tell, told);
         let poll_thread = std::thread::Builder::new()
             .name("poll".to_owned())
@@ -231,6 +265,9 @@ impl<'s, S: Store> Run<'s, S> {
             began: Instant::now(),
             latency_ms: histogram(),
             recent_latency_ms: histogram(),
+            observer,
+            first_records: None,
+            last_commit: None,
             stopping_since: None,
             drained: false,
         })
@@ -274,7 +311,10 @@ impl<'s, S: Store> Run<'s, S> {
 
     fn on_consumer(&mut self, told: FromConsumer) -> Result<(), ConsumeError> {
         match told {
-            FromConsumer::Records(batch) => self.handle(Event::Records(batch)),
+            FromConsumer::Records(batch) => {
+                self.first_records.get_or_insert_with(Instant::now);
+                self.handle(Event::Records(batch))
+            }
             FromConsumer::Assigned(partitions) => self.handle(Event::Assigned(partitions)),
             FromConsumer::Revoked(partitions) => self.handle(Event::Revoked(partitions)),
             FromConsumer::Lost(partitions) => self.handle(Event::Lost(partitions)),
@@ -288,7 +328,12 @@ impl<'s, S: Store> Run<'s, S> {
 
     fn on_answer(&mut self, answer: Answer) -> Result<(), ConsumeError> {
         match answer {
-            Answer::Event(event) => self.handle(event),
+            Answer::Event(event) => {
+                if matches!(event, Event::Committed(true)) {
+                    self.last_commit = Some(Instant::now());
+                }
+                self.handle(event)
+            }
             Answer::Wake => Ok(()),
             Answer::Landed(Ok((writer, landed))) => {
                 self.writers.is_free_again(writer);
@@ -473,6 +518,9 @@ impl<'s, S: Store> Run<'s, S> {
     }
 
     fn note_latency(&mut self, write: &SensorWrite) {
+        if let Some(observer) = &self.observer {
+            observer.stored(write);
+        }
         let now_ms = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_millis());

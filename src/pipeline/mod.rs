@@ -6,4 +6,5 @@ mod outputs;
 pub mod pacer;
 pub mod produce;
 mod retry;
+pub mod write;
 mod writers;

@@ -11,6 +11,7 @@ use crate::kafka::KafkaError;
 use crate::kafka::producer::{DELIVERY_TIMEOUT, Deliveries, ReadingProducer, Settled};
 
 use super::pacer::Pacer;
+use crate::model::TimeMs;
 
 /// Slots between two looks at clock, stop flag and delivery reports: at a million records a second half a millisecond.
 const BATCH_SLOTS: u64 = 512;
@@ -53,6 +54,30 @@ impl RecordSink for ReadingProducer {
 
     fn deliveries(&self) -> Deliveries {
         ReadingProducer::deliveries(self)
+    }
+}
+
+/// The same, with latencies that count from when a record was due: event times are those of the wall clock.
+pub struct FromDueTime<'a> {
+    pub producer: &'a mut ReadingProducer,
+    /// Records that were due before have no latency taken.
+    pub measured_from: TimeMs,
+}
+
+impl RecordSink for FromDueTime<'_> {
+    type Error = KafkaError;
+
+    fn try_send(&mut self, emission: &Emission) -> Result<bool, KafkaError> {
+        let due = (emission.event_time >= self.measured_from).then_some(emission.event_time);
+        self.producer.try_send_due(&emission.key, &emission.payload, due)
+    }
+
+    fn serve(&mut self) -> Result<Settled, KafkaError> {
+        Ok(self.producer.serve())
+    }
+
+    fn deliveries(&self) -> Deliveries {
+        self.producer.deliveries()
     }
 }
 

@@ -2,7 +2,9 @@
 //! processor is in here, so that one cannot excuse the other.
 
 mod alerts;
+pub mod bench_report;
 mod compare;
 mod expected;
 pub mod manifest;
+pub mod statistics;
 pub mod verify;

@@ -4,6 +4,7 @@
 mod axis;
 mod band;
 mod canvas;
+mod quantiles;
 mod series;
 
 use std::io;
@@ -16,6 +17,7 @@ use crate::model::TimeMs;
 use axis::{time_marks, value_marks};
 pub use band::{Band, draw_band};
 use canvas::{Canvas, DOTS_ACROSS, DOTS_DOWN, Run};
+pub use quantiles::draw_quantiles;
 pub use series::{Point, Series};
 
 /// Rows of text that the line takes.
@@ -29,7 +31,12 @@ const GAP_INTERVALS: i64 = 5;
 
 /// Draws one chart under its title. A series without values is a line that says so.
 pub fn draw(out: &mut Out, title: &str, series: &Series) -> io::Result<()> {
-    Chart::of(title, series, out.width()).print(out)
+    Chart::of(title, series, ["reading", "readings"], out.width()).print(out)
+}
+
+/// The same, of one value a second.
+pub fn draw_seconds(out: &mut Out, title: &str, series: &Series) -> io::Result<()> {
+    Chart::of(title, series, ["second", "seconds"], out.width()).print(out)
 }
 
 /// No line is wider than asked for.
@@ -37,22 +44,23 @@ struct Chart {
     title: String,
     /// The value axis and what is drawn right of it.
     rows: Vec<(String, Vec<Run>)>,
-    time_axis: Vec<String>,
+    axis: Vec<String>,
 }
 
 impl Chart {
-    fn of(title: &str, series: &Series, width: usize) -> Chart {
+    /// `nouns`: what one value is called, and several.
+    fn of(title: &str, series: &Series, nouns: [&str; 2], width: usize) -> Chart {
         let points = series.points();
         let title = printable(title);
         let (Some(first), Some(last)) = (points.first(), points.last()) else {
-            return Chart::empty(&format!("{title}  no readings"), width);
+            return Chart::empty(&format!("{title}  no {}", nouns[1]), width);
         };
         let values = || points.iter().map(|point| point.value);
         let (lowest, highest) = (
             values().fold(f64::INFINITY, f64::min),
             values().fold(f64::NEG_INFINITY, f64::max),
         );
-        let noun = if series.count() == 1 { "reading" } else { "readings" };
+        let noun = nouns[usize::from(series.count() != 1)];
         let range = if lowest == highest {
             compact(lowest)
         } else {
@@ -72,12 +80,24 @@ impl Chart {
         Chart {
             title: fitted(title, width),
             rows: Vec::new(),
-            time_axis: Vec::new(),
+            axis: Vec::new(),
         }
     }
 
-    /// The axes around what `paint` draws.
+    /// The axes of values and of time around what `paint` draws.
     fn framed(title: &str, scale: &Scale, width: usize, paint: impl FnOnce(&mut Canvas)) -> Chart {
+        let axis = |indent, columns| time_axis(scale, indent, columns, width);
+        Chart::with_axis(title, scale, width, axis, paint)
+    }
+
+    /// `axis` makes the lines below from the columns before the first one of the canvas and those of the canvas.
+    fn with_axis(
+        title: &str,
+        scale: &Scale,
+        width: usize,
+        axis: impl FnOnce(usize, usize) -> Vec<String>,
+        paint: impl FnOnce(&mut Canvas),
+    ) -> Chart {
         let labels = value_labels(scale);
         let gutter = labels.iter().flatten().map(String::len).max().unwrap_or(0);
         let mut canvas = Canvas::new(width.saturating_sub(gutter + " ┤".chars().count()).max(1), ROWS);
@@ -89,7 +109,7 @@ impl Chart {
         Chart {
             title: fitted(title, width),
             rows: rows.collect(),
-            time_axis: time_axis(scale, gutter + 1, canvas.width() / DOTS_ACROSS, width),
+            axis: axis(gutter + 1, canvas.width() / DOTS_ACROSS),
         }
     }
 
@@ -103,7 +123,7 @@ impl Chart {
             }
             out.line(&line)?;
         }
-        for line in &self.time_axis {
+        for line in &self.axis {
             let line = out.tinted(Tint::Faint, line);
             out.line(&line)?;
         }
@@ -206,25 +226,14 @@ fn longest_interval(points: &[Point]) -> i64 {
 
 /// The axis, the marks' texts, and the exact ends.
 fn time_axis(scale: &Scale, indent: usize, columns: usize, width: usize) -> Vec<String> {
-    let mut axis = vec!['─'; columns];
-    let mut texts = String::new();
     let mut marks = time_marks(scale.from, scale.to, (columns / COLUMNS_PER_MARK).max(2));
     if scale.from == scale.to {
         marks.truncate(1);
     }
-    for (time, text) in marks {
-        let column = scale.x(time, columns * DOTS_ACROSS) / DOTS_ACROSS;
-        axis[column] = '┬';
-        // Centred under its mark, but within the chart and clear of the one before.
-        let column = indent + 1 + column;
-        let start = column
-            .saturating_sub(text.len() / 2)
-            .min(width.saturating_sub(text.len()));
-        if texts.is_empty() || start > texts.len() {
-            texts.push_str(&" ".repeat(start - texts.len()));
-            texts.push_str(&text);
-        }
-    }
+    let placed = marks
+        .into_iter()
+        .map(|(time, text)| (scale.x(time, columns * DOTS_ACROSS) / DOTS_ACROSS, text));
+    let [axis, texts] = axis_lines(placed, indent, columns, width);
     let ends = if scale.from == scale.to {
         scale.from.to_string()
     } else {
@@ -237,13 +246,36 @@ fn time_axis(scale: &Scale, indent: usize, columns: usize, width: usize) -> Vec<
     } else {
         fitted(&ends, room)
     };
-    let axis: String = axis.into_iter().collect();
     vec![
-        format!("{}└{axis}", " ".repeat(indent)),
+        axis,
         texts,
         // Under the middle of the axis.
         format!("{}{ends}", " ".repeat(indent + (room - measure_text_width(&ends)) / 2)),
     ]
+}
+
+/// The axis with its marks, and their texts below; each mark stands in a column of the canvas.
+fn axis_lines(
+    marks: impl Iterator<Item = (usize, String)>,
+    indent: usize,
+    columns: usize,
+    width: usize,
+) -> [String; 2] {
+    let mut axis = vec!['─'; columns];
+    let mut texts = String::new();
+    for (column, text) in marks {
+        axis[column] = '┬';
+        // Centred under its mark, but within the chart and clear of the one before.
+        let start = (indent + 1 + column)
+            .saturating_sub(text.len() / 2)
+            .min(width.saturating_sub(text.len()));
+        if texts.is_empty() || start > texts.len() {
+            texts.push_str(&" ".repeat(start.saturating_sub(texts.len())));
+            texts.push_str(&text);
+        }
+    }
+    let axis: String = axis.into_iter().collect();
+    [format!("{}└{axis}", " ".repeat(indent)), texts]
 }
 
 fn fitted(text: &str, width: usize) -> String {

@@ -4,7 +4,7 @@ use futures::stream::BoxStream;
 use uuid::Uuid;
 
 use super::cassandra::CassandraStore;
-use super::sqlite::SqliteStore;
+use super::sqlite::{self, SqliteStore};
 use super::{ActiveAlerts, Store, StoreError, StoreSettings, StoreUrl};
 use crate::model::{
     Alert, AlertId, AlertWrite, AlertsQuery, LedgerEntry, Load, Loaded, ReadingsQuery, SensorId, SensorRow,
@@ -27,6 +27,16 @@ impl AnyStore {
                 Ok(AnyStore::Cassandra(Box::new(store)))
             }
             StoreUrl::Sqlite { path } => Ok(AnyStore::Sqlite(SqliteStore::open(settings, path).await?)),
+        }
+    }
+}
+
+impl AnyStore {
+    /// Release of the node that answers, or of the SQLite that is built in.
+    pub async fn release(&self) -> Result<String, StoreError> {
+        match self {
+            AnyStore::Cassandra(store) => store.release().await,
+            AnyStore::Sqlite(_) => Ok(sqlite::release().to_owned()),
         }
     }
 }

@@ -121,6 +121,11 @@ pub fn demo_progress(line: &str) {
     info!("{line}");
 }
 
+/// A repetition of a measurement has ended.
+pub fn bench_progress(line: &str) {
+    info!("{line}");
+}
+
 static KAFKA_ERRORS: EveryNowAndThen = EveryNowAndThen::new();
 static START_DELAYS: EveryNowAndThen = EveryNowAndThen::new();
 

@@ -69,6 +69,18 @@ impl CassandraStore {
         })
     }
 
+    /// Release of the node that answers.
+    pub(super) async fn release(&self) -> Result<String, StoreError> {
+        let asked = async {
+            let text = "SELECT release_version FROM system.local";
+            let answer = self.session.query_unpaged(text, ()).await?.into_rows_result()?;
+            let (release,) = answer.first_row::<(String,)>()?;
+            Ok::<_, Cause>(release)
+        };
+        let failed = |cause: Cause| cause.into_error(&self.place, "read the release in system.local");
+        asked.await.map_err(failed)
+    }
+
     /// The rows that a statement answers, page by page.
     async fn rows<R>(
         &self,

@@ -49,6 +49,23 @@ pub(in crate::store) async fn apply(
     report
 }
 
+/// Drops the keyspace where it is there.
+pub(in crate::store) async fn remove(
+    settings: &StoreSettings,
+    hosts: &[String],
+    keyspace: &str,
+) -> Result<(), StoreError> {
+    let session = connect(settings, hosts, keyspace, STATEMENT_TIMEOUT).await?;
+    // The name cannot be bound; a store's address takes no other than plain ones.
+    let dropped = session
+        .query_unpaged(format!("DROP KEYSPACE IF EXISTS {keyspace}"), ())
+        .await;
+    match dropped {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Cause::from(error).into_error(&place(hosts), format!("drop keyspace {keyspace}"))),
+    }
+}
+
 struct Migrator {
     session: Session,
     keyspace: String,

@@ -69,6 +69,14 @@ pub async fn apply(settings: &StoreSettings, schema: &SchemaSettings) -> Result<
     }
 }
 
+/// Removes the keyspace or the file with all that is in it; nothing there is fine. For what a program made for itself alone.
+pub async fn remove(settings: &StoreSettings) -> Result<(), StoreError> {
+    match &settings.url {
+        StoreUrl::Cassandra { hosts, keyspace } => cassandra::schema::remove(settings, hosts, keyspace).await,
+        StoreUrl::Sqlite { path } => sqlite::schema::remove(path).await,
+    }
+}
+
 /// What `apply` would run on an empty store, as a file that cqlsh or sqlite3 takes. Needs no server.
 pub fn print_ddl(url: &StoreUrl, schema: &SchemaSettings) -> String {
     let (begin, migrations, values) = match url {

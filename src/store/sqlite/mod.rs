@@ -28,6 +28,11 @@ use crate::model::{
     SensorWrite, Source, StoredReading, StoredWindow, TimeMs, WindowsQuery,
 };
 
+/// SQLite's release.
+pub(super) fn release() -> &'static str {
+    rusqlite::version()
+}
+
 /// A store in a file. Dropping it waits for the transaction in hand and closes the file properly.
 pub struct SqliteStore {
     /// Before the writer: the last connection to close is the one that folds the log into the file.

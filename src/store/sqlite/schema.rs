@@ -33,6 +33,28 @@ pub(in crate::store) async fn apply(
     .await
 }
 
+/// Removes the file, and what SQLite keeps beside it.
+pub(in crate::store) async fn remove(path: &Path) -> Result<(), StoreError> {
+    let path = path.to_owned();
+    blocking(move || {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = path.clone().into_os_string();
+            name.push(suffix);
+            match std::fs::remove_file(&name) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::Permanent(format!(
+                        "{}: cannot remove the file: {error}",
+                        target(&path)
+                    )));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// Fails unless all tables are as needed.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let differences = differences(connection).map_err(|error| sorted(path, "read the schema", &error))?;
