@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use iotpipe::{cli, command, config::Environment};
 
+/// Rows and records are made on one thread and freed on another, all the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let outcome = match cli::parse(std::env::args_os()) {
         Ok(invocation) => command::run(&invocation, Environment::of_process()),
