@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, runtime, stop};
+use super::{Exit, millis, runtime, stop};
 use crate::cli::ConsumeArgs;
 use crate::codec::{FieldNames, Limits};
 use crate::config::{self, Config};
@@ -111,10 +111,6 @@ pub fn settings(config: &Config, args: &ConsumeArgs) -> ConsumeSettings {
         duration: args.duration,
         drain_timeout: consume.drain_timeout,
     }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// More readings in one write gained nothing when measured.

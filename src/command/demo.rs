@@ -4,19 +4,19 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use futures::{StreamExt, TryStreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, consume, produce as producing, query, runtime, stop, verify};
+use super::{Exit, consume, now, produce as producing, query, runtime, stop, verify};
 use crate::cli::{ConsumeArgs, DemoArgs};
 use crate::config::Config;
 use crate::fleet::{Emission, FaultSettings, Fleet, FleetSettings, Format, Timing};
 use crate::kafka::embedded::{EmbeddedBroker, LAG_MAX};
 use crate::kafka::producer::ReadingProducer;
-use crate::model::{Order, ReadingsQuery, SensorId, TimeMs};
+use crate::model::{Order, ReadingsQuery, SensorId};
 use crate::pipeline;
 use crate::pipeline::consume::{ConsumeControl, ConsumeSummary};
 use crate::pipeline::produce::{ProduceProgress, ProduceRun, ProduceSummary, produce};
@@ -123,8 +123,6 @@ fn store_settings(database: &Path) -> anyhow::Result<StoreSettings> {
 }
 
 fn fleet_settings(args: &DemoArgs) -> anyhow::Result<(FleetSettings, Option<f64>)> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = TimeMs(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
     let timing = Timing {
         sensors: args.sensors,
         rate: Some(f64::from(args.rate)),
@@ -134,7 +132,7 @@ fn fleet_settings(args: &DemoArgs) -> anyhow::Result<(FleetSettings, Option<f64>
         start: None,
         silence: 0.0,
     };
-    let plan = timing.plan(now)?;
+    let plan = timing.plan(now())?;
     let settings = FleetSettings {
         seed: args.seed,
         schedule: plan.schedule,

@@ -15,12 +15,14 @@ mod verify;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use tokio::runtime::Runtime;
 
 use crate::cli::{self, Command, Invocation};
 use crate::config::{Config, Environment, Inputs};
+use crate::model::TimeMs;
 use crate::{report, telemetry};
 
 pub use crate::config::UsageError;
@@ -78,6 +80,17 @@ fn runtime() -> anyhow::Result<Runtime> {
         .enable_all()
         .build()
         .context("cannot start the runtime's threads")
+}
+
+/// The wall clock.
+fn now() -> TimeMs {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    TimeMs(millis(since_epoch))
+}
+
+/// A duration in the rooms' unit.
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// One carries the requests of a drain; the second is for when that one is busy with a large answer.

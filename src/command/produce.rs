@@ -4,18 +4,17 @@ mod record;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use crossbeam_channel::RecvTimeoutError;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, UsageError, stop};
+use super::{Exit, UsageError, now, stop};
 use crate::cli::ProduceArgs;
 use crate::config::{Config, Payload};
 use crate::fleet::{Emission, FaultSettings, Fleet, FleetCounts, FleetError, FleetSettings, Format, Plan, Timing};
 use crate::kafka::producer::{Deliveries, ReadingProducer, Settled};
-use crate::model::TimeMs;
 use crate::pipeline::produce::{FLUSH_TIMEOUT, ProduceProgress, ProduceRun, ProduceSummary, RecordSink, produce};
 use crate::proof::manifest::{Counts, Manifest, Offsets};
 use crate::report::{self, Out, duration, grouped, rate};
@@ -95,11 +94,6 @@ fn plan_run(config: &Config, args: &ProduceArgs) -> Result<(ProduceRun, Plan), U
 
 fn usage(error: FleetError) -> UsageError {
     UsageError(error.to_string())
-}
-
-fn now() -> TimeMs {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    TimeMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn timing(config: &Config, args: &ProduceArgs) -> Timing {

@@ -15,7 +15,7 @@ use std::ops::Range;
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt};
 
-use super::{Exit, runtime};
+use super::{Exit, now, runtime};
 use crate::cli::QueryArgs;
 use crate::config::{Config, UsageError};
 use crate::model::{Kind, Order, ReadingsQuery, SensorId, SensorRow, StoredReading, TimeMs};
@@ -35,10 +35,6 @@ pub fn run(config: &Config, args: &QueryArgs) -> anyhow::Result<Exit> {
     })?;
     out.flush()?;
     Ok(Exit::Ok)
-}
-
-fn now() -> TimeMs {
-    TimeMs(jiff::Timestamp::now().as_millisecond())
 }
 
 async fn answer(store: &impl Store, out: &mut Out, question: &Question) -> anyhow::Result<()> {

@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use anyhow::anyhow;
 
 use super::load::{self, Extent};
 use super::place::Place;
@@ -12,7 +9,7 @@ use super::throughput::{self, Done};
 use super::usage::Meter;
 use super::{BOTH, Bench, Exit};
 use crate::cli::{BenchDrainArgs, ConsumeArgs};
-use crate::command::consume;
+use crate::command::{consume, produce};
 use crate::config::{Config, duration_text};
 use crate::kafka::producer::ReadingProducer;
 use crate::pipeline;
@@ -49,19 +46,15 @@ fn once(bench: &mut Bench, place: &Place, extent: Extent) -> anyhow::Result<Repe
         ..ConsumeArgs::default()
     };
     let settings = consume::settings(&place.config, &until_last);
-    let (control, ended) = (ConsumeControl::new(bench.stop.clone()), AtomicBool::new(false));
+    let control = ConsumeControl::new(bench.stop.clone());
     let meter = Meter::start(&bench.servers);
-    let (consumed, throughput) = std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
-            throughput::watch(&ended, || Done {
-                produced: None,
-                stored: Some(control.snapshot().counters.readings_written),
-            })
-        });
+    let done = || Done {
+        produced: None,
+        stored: Some(control.snapshot().counters.readings_written),
+    };
+    let (consumed, throughput) = throughput::during(done, || {
         let kafka = place.config.kafka();
-        let consumed = pipeline::consume::consume(&kafka, &settings, &store, bench.runtime.handle(), &control);
-        ended.store(true, Ordering::Relaxed);
-        (consumed, watcher.join())
+        pipeline::consume::consume(&kafka, &settings, &store, bench.runtime.handle(), &control)
     });
     let consumed = consumed?;
     bench.check_stop()?;
@@ -75,7 +68,7 @@ fn once(bench: &mut Bench, place: &Place, extent: Extent) -> anyhow::Result<Repe
         readings_per_s: readings as f64 / elapsed_s.max(1e-9),
         usage,
         counts: counts(&consumed.counters),
-        throughput: throughput.map_err(|_| anyhow!("the watching thread panicked"))?,
+        throughput: throughput?,
         verified: Some(verified),
         ..Repetition::default()
     })
@@ -89,7 +82,7 @@ fn fill(bench: &Bench, place: &Place, extent: Extent) -> anyhow::Result<Manifest
     let settings = load::unpaced(&place.config, extent)?;
     let progress = ProduceProgress::default();
     let sent = load::send(settings.clone(), None, &mut producer, &bench.stop, &progress)?;
-    Ok(load::manifest(topic, &settings, &sent))
+    Ok(produce::manifest(topic, &settings, &sent))
 }
 
 /// What the processor counted, by name.

@@ -12,9 +12,9 @@ use super::place::Place;
 use super::stages::{self, Stages};
 use super::throughput::{self, Done};
 use super::usage::Meter;
-use super::{Bench, load, now};
+use super::{Bench, load, millis, now};
 use crate::cli::ConsumeArgs;
-use crate::command::consume;
+use crate::command::{consume, produce as producing};
 use crate::fleet::{Fleet, FleetSettings};
 use crate::kafka::producer::ReadingProducer;
 use crate::model::TimeMs;
@@ -96,7 +96,7 @@ pub fn run(bench: &mut Bench, place: &Place, settings: LiveSettings) -> anyhow::
     };
     Ok(Live {
         repetition,
-        manifest: load::manifest(&place.config.kafka.topic, &measured.fleet, &measured.sent),
+        manifest: producing::manifest(&place.config.kafka.topic, &measured.fleet, &measured.sent),
         store,
         gave_up: measured.gave_up,
         lag_at_end: Duration::from_secs_f64(measured.lag_at_end_s),
@@ -281,10 +281,6 @@ fn watch<'b>(
         }
     }
     watched
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn micros(time: TimeMs) -> u64 {

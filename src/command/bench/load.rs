@@ -11,7 +11,6 @@ use crate::fleet::{FaultSettings, Fleet, FleetSettings, Format, Plan, Timing};
 use crate::kafka::producer::ReadingProducer;
 use crate::model::TimeMs;
 use crate::pipeline::produce::{FLUSH_TIMEOUT, ProduceProgress, ProduceRun, ProduceSummary, produce};
-use crate::proof::manifest::{Counts, Manifest, Offsets};
 
 /// How long a run without pace goes on.
 #[derive(Clone, Copy, Debug)]
@@ -104,15 +103,4 @@ pub fn all_acknowledged(summary: &ProduceSummary) -> anyhow::Result<()> {
             Err(anyhow!("{failed} records were not acknowledged by Kafka: {reason}"))
         }
     }
-}
-
-/// What must be stored of it.
-pub fn manifest(topic: &str, settings: &FleetSettings, sent: &ProduceSummary) -> Manifest {
-    let offsets = sent.deliveries.offsets.iter().map(|offsets| Offsets {
-        partition: offsets.partition,
-        first: offsets.first,
-        last: offsets.last,
-    });
-    let counts = Counts::new(sent.sent, sent.acknowledged, sent.failed, &sent.fleet);
-    Manifest::new(topic, settings, sent.slots, counts, offsets.collect())
 }

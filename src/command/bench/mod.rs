@@ -22,17 +22,15 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use tokio::runtime::Runtime;
 
 use self::place::Place;
-use super::{Exit, UsageError, runtime, stop};
+use super::{Exit, UsageError, millis, now, runtime, stop};
 use crate::cli::{BenchArgs, BenchCommand};
 use crate::config::Config;
 use crate::kafka;
-use crate::model::TimeMs;
 use crate::proof::bench_report::{BenchReport, Repetition, VERSION};
 use crate::report::Out;
 use crate::store::{AnyStore, StoreUrl};
@@ -195,11 +193,6 @@ fn store_kind(config: &Config) -> &'static str {
         StoreUrl::Cassandra { .. } => "cassandra",
         StoreUrl::Sqlite { .. } => "sqlite",
     }
-}
-
-fn now() -> TimeMs {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    TimeMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Settings that decide what a measurement does; `asked` is what its own arguments say.

@@ -1,9 +1,7 @@
 //! `iotpipe bench produce`: how fast Kafka takes the fleet's records.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use anyhow::anyhow;
+use std::sync::atomic::Ordering;
 
 use super::load::{self, Extent};
 use super::place::Place;
@@ -36,18 +34,14 @@ fn once(bench: &mut Bench, place: &Place, extent: Extent) -> anyhow::Result<Repe
     let mut producer = ReadingProducer::new(&place.config.kafka(), &place.config.kafka.topic)?;
     producer.check_topic()?;
     let settings = load::unpaced(&place.config, extent)?;
-    let (progress, ended) = (ProduceProgress::default(), AtomicBool::new(false));
+    let progress = ProduceProgress::default();
     let meter = Meter::start(&bench.servers);
-    let (sent, throughput) = std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
-            throughput::watch(&ended, || Done {
-                produced: Some(progress.acknowledged.load(Ordering::Relaxed)),
-                stored: None,
-            })
-        });
-        let sent = load::send(settings, extent.duration, &mut producer, &bench.stop, &progress);
-        ended.store(true, Ordering::Relaxed);
-        (sent, watcher.join())
+    let done = || Done {
+        produced: Some(progress.acknowledged.load(Ordering::Relaxed)),
+        stored: None,
+    };
+    let (sent, throughput) = throughput::during(done, || {
+        load::send(settings, extent.duration, &mut producer, &bench.stop, &progress)
     });
     let sent = sent?;
     let readings = sent.acknowledged * load::readings_per_record(&place.config);
@@ -60,7 +54,7 @@ fn once(bench: &mut Bench, place: &Place, extent: Extent) -> anyhow::Result<Repe
         counts: BTreeMap::from([("records".to_owned(), sent.acknowledged)]),
         // Nothing is due here: from handing a record over.
         latencies: vec![stages::latency(Stage::Acknowledged, &producer.latency_us())],
-        throughput: throughput.map_err(|_| anyhow!("the watching thread panicked"))?,
+        throughput: throughput?,
         ..Repetition::default()
     })
 }

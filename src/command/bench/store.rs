@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -51,7 +51,7 @@ fn once(bench: &mut Bench, place: &Place, extent: Extent, batch: usize) -> anyho
     let writes = writes(&manifest.histories()?, &manifest.topic, batch);
     let store = Arc::new(bench.runtime.block_on(AnyStore::open(&place.config.store()))?);
     bench.note_release(&store);
-    let (stored, ended) = (AtomicU64::new(0), AtomicBool::new(false));
+    let stored = AtomicU64::new(0);
     let total: u64 = writes.iter().map(|write| write.rows.len() as u64).sum();
     let began = Instant::now();
     let in_time = |_: &SensorWrite| {
@@ -60,18 +60,14 @@ fn once(bench: &mut Bench, place: &Place, extent: Extent, batch: usize) -> anyho
             .is_none_or(|duration: Duration| began.elapsed() < duration)
     };
     let meter = Meter::start(&bench.servers);
-    let (written, throughput) = std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
-            throughput::watch(&ended, || Done {
-                produced: None,
-                stored: Some(stored.load(Ordering::Relaxed)),
-            })
-        });
+    let done = || Done {
+        produced: None,
+        stored: Some(stored.load(Ordering::Relaxed)),
+    };
+    let (written, throughput) = throughput::during(done, || {
         let writes = writes.into_iter().take_while(in_time);
         let in_flight = place.config.consume.writers;
-        let written = write(writes, in_flight, &store, bench.runtime.handle(), &bench.stop, &stored);
-        ended.store(true, Ordering::Relaxed);
-        (written, watcher.join())
+        write(writes, in_flight, &store, bench.runtime.handle(), &bench.stop, &stored)
     });
     let written = written.map_err(|error| anyhow!(error))?;
     let usage = meter.stop(written.readings);
@@ -91,7 +87,7 @@ fn once(bench: &mut Bench, place: &Place, extent: Extent, batch: usize) -> anyho
             ("writes".to_owned(), written.writes),
         ]),
         latencies: vec![stages::latency(Stage::Written, &written.latency_us)],
-        throughput: throughput.map_err(|_| anyhow!("the watching thread panicked"))?,
+        throughput: throughput?,
         verified,
         ..Repetition::default()
     })

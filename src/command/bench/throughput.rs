@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
+
 use super::now;
 use crate::model::TimeMs;
 use crate::proof::bench_report::Throughput;
@@ -17,6 +19,18 @@ const LEFT_OVER_MIN: Duration = Duration::from_millis(200);
 pub struct Done {
     pub produced: Option<u64>,
     pub stored: Option<u64>,
+}
+
+/// Does `work` and looks at `done` every second meanwhile.
+pub fn during<T>(done: impl Fn() -> Done + Send, work: impl FnOnce() -> T) -> (T, anyhow::Result<Vec<Throughput>>) {
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| watch(&ended, done));
+        let worked = work();
+        ended.store(true, Ordering::Relaxed);
+        let seconds = watcher.join().map_err(|_| anyhow!("the watching thread panicked"));
+        (worked, seconds)
+    })
 }
 
 /// Looks every second until `ended`.
