@@ -7,6 +7,9 @@ use std::fmt;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 mod flat;
+mod shape;
+
+pub(super) use shape::Shapes;
 
 use super::{Decoded, Decoder, MAX_NESTING, Rejected, parse_rfc3339};
 use crate::model::{Location, MAX_SENSOR_ID_BYTES, Reading, Reason, TimeMs};
@@ -16,7 +19,36 @@ impl Decoder {
         let Ok(text) = std::str::from_utf8(payload) else {
             return Err(Rejected::new(Reason::InvalidUtf8, "the value is not UTF-8"));
         };
-        let object = parse(text, &self.fields.location)?;
+        let is_plain = flat::is_plain(text);
+        if is_plain && let Some(decoded) = self.decode_known(text, readings) {
+            return Ok(decoded);
+        }
+        let decoded = self.decode_any(text, is_plain, readings)?;
+        if is_plain {
+            self.shapes.learn(text, &self.fields, &mut self.names);
+        }
+        Ok(decoded)
+    }
+
+    /// A plain record of a shape that was met before.
+    fn decode_known(&mut self, text: &str, readings: &mut Vec<Reading>) -> Option<Decoded> {
+        let values = self.shapes.read(text, readings)?;
+        if let Some((kind, value)) = values.narrow {
+            let kind = self.names.kind(kind);
+            readings.push(Reading { kind, value });
+        }
+        let (sensor, label) = self.sensor(values.id);
+        Some(Decoded {
+            sensor,
+            time: values.time,
+            label,
+            status: values.status.map(|status| self.names.intern(status)),
+            location: None,
+        })
+    }
+
+    fn decode_any(&mut self, text: &str, is_plain: bool, readings: &mut Vec<Reading>) -> Result<Decoded, Rejected> {
+        let object = parse(text, is_plain, &self.fields.location)?;
         let (sensor, label) = {
             let id = object.sensor_id(&self.fields.id)?;
             self.sensor(id)
@@ -204,8 +236,8 @@ impl<'a> Object<'a> {
 }
 
 /// Parses the top level.
-fn parse<'a>(text: &'a str, location_field: &str) -> Result<Object<'a>, Rejected> {
-    let object = match flat::parse(text) {
+fn parse<'a>(text: &'a str, is_plain: bool, location_field: &str) -> Result<Object<'a>, Rejected> {
+    let object = match is_plain.then(|| flat::parse(text)).flatten() {
         Some(fields) if fields.iter().all(|(name, _)| name != location_field) => Object { fields, location: None },
         _ => parse_any(text, location_field)?,
     };

@@ -101,6 +101,7 @@ pub struct Decoder {
     limits: Limits,
     names: Interner,
     labels: HashMap<Arc<str>, SensorId>,
+    shapes: json::Shapes,
 }
 
 impl Decoder {
@@ -110,6 +111,7 @@ impl Decoder {
             limits,
             names: Interner::default(),
             labels: HashMap::new(),
+            shapes: json::Shapes::default(),
         }
     }
 
@@ -193,21 +195,31 @@ impl Decoder {
 /// Bound of each table of interned names.
 const INTERNED_NAMES_MAX: usize = 100_000;
 
+/// Names that are compared before a hash is computed.
+const FIRST_NAMES_MAX: usize = 8;
+
 /// Kinds and statuses are few and come with every record: one allocation each, not one a record.
 #[derive(Default)]
 struct Interner {
+    /// Those that came first, which are most often all.
+    first: Vec<Arc<str>>,
     names: HashSet<Arc<str>>,
 }
 
 impl Interner {
     fn intern(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.names.get(name) {
+        let is_it = |known: &&Arc<str>| known.as_ref() == name;
+        if let Some(known) = self.first.iter().find(is_it).or_else(|| self.names.get(name)) {
             return known.clone();
+        }
+        let name: Arc<str> = Arc::from(name);
+        if self.first.len() < FIRST_NAMES_MAX {
+            self.first.push(name.clone());
+            return name;
         }
         if self.names.len() >= INTERNED_NAMES_MAX {
             self.names.clear();
         }
-        let name: Arc<str> = Arc::from(name);
         self.names.insert(name.clone());
         name
     }

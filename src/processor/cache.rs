@@ -1,8 +1,9 @@
 //! The sensors of the assigned partitions, in bounded memory.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::Map;
 use super::sensor::Sensor;
 use crate::model::{SensorId, Source};
 
@@ -28,7 +29,7 @@ pub struct Cache {
     /// What each slot's sensor was last counted as, bytes.
     counted: Vec<usize>,
     free: Vec<Slot>,
-    by_key: HashMap<(i32, SensorId), Slot>,
+    by_key: Map<(i32, SensorId), Slot>,
     bytes: usize,
     bytes_max: usize,
     evicted: u64,
@@ -49,7 +50,7 @@ impl Cache {
             slots: Vec::new(),
             counted: Vec::new(),
             free: Vec::new(),
-            by_key: HashMap::new(),
+            by_key: Map::default(),
             bytes: 0,
             bytes_max,
             evicted: 0,

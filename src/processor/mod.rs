@@ -34,6 +34,10 @@ use scheduler::Scheduler;
 use sensor::{Request, WriteTerms};
 use teeth::Tooth;
 
+/// A map that is asked several times a record. Its keys are numbers and random UUIDs; seeded at random, and nothing depends on
+/// its order.
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 pub use start::{OnDataLoss, Refusal, StartFacts, StartPolicy};
 
 /// What the processor is told.

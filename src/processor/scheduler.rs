@@ -1,7 +1,10 @@
 //! What is written next: sensors in the order in which they became ready, one write in flight each, so many in all.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
+use foldhash::fast::RandomState;
+
+use super::Map;
 use super::cache::Slot;
 use crate::model::{DeadLetter, LoadId, WriteId};
 
@@ -9,11 +12,11 @@ use crate::model::{DeadLetter, LoadId, WriteId};
 #[derive(Debug)]
 pub struct Scheduler {
     ready: VecDeque<Slot>,
-    in_flight: HashMap<WriteId, Slot>,
+    in_flight: Map<WriteId, Slot>,
     in_flight_max: usize,
     to_load: VecDeque<Slot>,
     /// Without a slot: nobody waits for it any more.
-    loads: HashMap<LoadId, Option<Slot>>,
+    loads: Map<LoadId, Option<Slot>>,
     loads_max: usize,
     /// Sensors whose state is to be written by then though no more records come, in the order of their times.
     deferred: VecDeque<(i64, Slot)>,
@@ -25,10 +28,10 @@ impl Scheduler {
     pub fn new(in_flight_max: usize, loads_max: usize) -> Scheduler {
         Scheduler {
             ready: VecDeque::new(),
-            in_flight: HashMap::with_capacity(in_flight_max),
+            in_flight: Map::with_capacity_and_hasher(in_flight_max, RandomState::default()),
             in_flight_max,
             to_load: VecDeque::new(),
-            loads: HashMap::with_capacity(loads_max),
+            loads: Map::with_capacity_and_hasher(loads_max, RandomState::default()),
             loads_max,
             deferred: VecDeque::new(),
             dead_letters: VecDeque::new(),

@@ -5,25 +5,50 @@
 //! not fit and whatever is wrong are left to it.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::Scalar;
 
-/// The fields of the object in their order; `None` where the text is not of the usual kind.
-pub(super) fn parse(text: &str) -> Option<Vec<(Cow<'_, str>, Scalar<'_>)>> {
-    // All bytes at once, which the compiler does many at a time: then a string simply ends at the next quote.
+/// Whether the text has neither escapes nor control characters: a string of it simply ends at the next quote.
+pub(super) fn is_plain(text: &str) -> bool {
+    // All bytes at once, which the compiler does many at a time.
     let is_odd = |byte: &u8| (*byte < b' ') | (*byte == b'\\');
-    if text.as_bytes().iter().fold(false, |found, byte| found | is_odd(byte)) {
-        return None;
-    }
-    let mut scanner = Scanner { text, at: 0 };
+    !text.as_bytes().iter().fold(false, |found, byte| found | is_odd(byte))
+}
+
+/// The fields of the object in their order; `None` where the text, which must be plain, is not of the usual kind.
+pub(super) fn parse(text: &str) -> Option<Vec<(Cow<'_, str>, Scalar<'_>)>> {
     let mut fields = Vec::with_capacity(8);
+    scan(text, |field| fields.push((Cow::Borrowed(field.name), field.value)))?;
+    Some(fields)
+}
+
+/// A field as it stands in the text.
+pub(super) struct Field<'a> {
+    pub name: &'a str,
+    pub value: Scalar<'a>,
+    /// Where the value stands, without quotes.
+    pub at: Range<usize>,
+}
+
+/// Hands over the fields one after the other; `None` where the text, which must be plain, is not of the usual kind.
+#[inline]
+pub(super) fn scan<'a>(text: &'a str, mut take: impl FnMut(Field<'a>)) -> Option<()> {
+    let mut scanner = Scanner::new(text);
     scanner.token(b'{')?;
     loop {
         scanner.skip_spaces();
         let name = scanner.string()?;
         scanner.token(b':')?;
         scanner.skip_spaces();
-        fields.push((Cow::Borrowed(name), scanner.scalar()?));
+        let from = scanner.at;
+        let value = scanner.scalar()?;
+        let quote = usize::from(matches!(value, Scalar::Text(_)));
+        take(Field {
+            name,
+            value,
+            at: from + quote..scanner.at - quote,
+        });
         scanner.skip_spaces();
         match scanner.next()? {
             b',' => {}
@@ -32,16 +57,32 @@ pub(super) fn parse(text: &str) -> Option<Vec<(Cow<'_, str>, Scalar<'_>)>> {
         }
     }
     scanner.skip_spaces();
-    (scanner.at == text.len()).then_some(fields)
+    scanner.is_at_end().then_some(())
 }
 
-/// Where in the text it is. The text has no backslash and no control character.
-struct Scanner<'a> {
+/// Where in a plain text it is.
+pub(super) struct Scanner<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a str) -> Scanner<'a> {
+        Scanner { text, at: 0 }
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at == self.text.len()
+    }
+
+    /// Passes over exactly this.
+    #[inline]
+    pub(super) fn literal(&mut self, literal: &str) -> Option<()> {
+        let is_there = self.text.as_bytes()[self.at..].starts_with(literal.as_bytes());
+        self.at += literal.len();
+        is_there.then_some(())
+    }
+
     #[inline]
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
@@ -67,18 +108,13 @@ impl<'a> Scanner<'a> {
         (self.next()? == wanted).then_some(())
     }
 
-    fn word(&mut self, word: &str) -> Option<()> {
-        let is_there = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
-        self.at += word.len();
-        is_there.then_some(())
-    }
-
-    fn scalar(&mut self) -> Option<Scalar<'a>> {
+    /// The value that begins here.
+    pub(super) fn scalar(&mut self) -> Option<Scalar<'a>> {
         match self.peek()? {
             b'"' => self.string().map(|text| Scalar::Text(Cow::Borrowed(text))),
-            b't' => self.word("true").map(|()| Scalar::Boolean(true)),
-            b'f' => self.word("false").map(|()| Scalar::Boolean(false)),
-            b'n' => self.word("null").map(|()| Scalar::Null),
+            b't' => self.literal("true").map(|()| Scalar::Boolean(true)),
+            b'f' => self.literal("false").map(|()| Scalar::Boolean(false)),
+            b'n' => self.literal("null").map(|()| Scalar::Null),
             _ => self.number(),
         }
     }
@@ -89,10 +125,28 @@ impl<'a> Scanner<'a> {
         if self.next()? != b'"' {
             return None;
         }
+        let text = self.until_quote()?;
+        self.at += 1;
+        Some(text)
+    }
+
+    /// What lies before the next quote, where it then stands: eight bytes at a time (Warren, "Hacker's Delight", 6-1).
+    #[inline]
+    pub(super) fn until_quote(&mut self) -> Option<&'a str> {
+        const ONES: u64 = u64::from_ne_bytes([1; 8]);
+        const QUOTES: u64 = u64::from_ne_bytes([b'"'; 8]);
+        let rest = &self.text.as_bytes()[self.at..];
+        let (words, tail) = rest.as_chunks::<8>();
+        let found = words.iter().enumerate().find_map(|(index, word)| {
+            let zeros_at_quotes = u64::from_le_bytes(*word) ^ QUOTES;
+            let found = zeros_at_quotes.wrapping_sub(ONES) & !zeros_at_quotes & (ONES << 7);
+            (found != 0).then(|| index * 8 + found.trailing_zeros() as usize / 8)
+        });
+        let in_tail = || Some(words.len() * 8 + tail.iter().position(|byte| *byte == b'"')?);
         let from = self.at;
-        while self.next()? != b'"' {}
+        self.at += found.or_else(in_tail)?;
         // A quote is a character of its own in UTF-8.
-        self.text.get(from..self.at - 1)
+        self.text.get(from..self.at)
     }
 
     /// By the grammar of RFC 8259, section 6: the standard library's parsers take more than that.
@@ -177,7 +231,9 @@ mod tests {
 
     /// Whether it was answered; what was answered is what the general parser says.
     fn answers(text: &str) -> bool {
-        let Some(fields) = parse(text) else { return false };
+        let Some(fields) = is_plain(text).then(|| parse(text)).flatten() else {
+            return false;
+        };
         let general =
             parse_any(text, "location").unwrap_or_else(|why| panic!("{text}: answered, and is wrong: {why:?}"));
         // As text, in which -0.0 is not 0.0.
