@@ -236,6 +236,8 @@ pub fn join(
         ("queued.min.messages", "100000"),
         // Payload bytes fetched ahead. librdkafka needs several times as much for them: more costs memory and gains nothing.
         ("queued.max.messages.kbytes", "2048"),
+        // Of one partition in a response, as the broker compressed it: all its messages are unpacked at once.
+        ("fetch.message.max.bytes", "262144"),
     ];
     if let Some(instance_id) = &settings.instance_id {
         role.push(("group.instance.id", instance_id));
