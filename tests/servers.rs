@@ -34,16 +34,28 @@ pub fn servers() -> &'static Servers {
 /// A stack of one test process's own: fault tests stop and kill its servers.
 pub struct Stack {
     state: PathBuf,
+    commitlog_sync: &'static str,
     env: String,
 }
 
 impl Stack {
     /// Starts one; its watchdog takes it away with this process.
     pub fn up(name: &str) -> Stack {
+        Stack::with(name, "periodic")
+    }
+
+    /// The same for tests that kill the one replica: what Cassandra has acknowledged is there when it comes back, which by
+    /// its defaults is not so.
+    pub fn that_keeps_what_it_acknowledged(name: &str) -> Stack {
+        Stack::with(name, "batch")
+    }
+
+    fn with(name: &str, commitlog_sync: &'static str) -> Stack {
         let process = std::process::id();
         let state = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{process}"));
         let mut stack = Stack {
             state,
+            commitlog_sync,
             env: String::new(),
         };
         stack.run(&["up", "--watch", &process.to_string(), "--wipe"]);
@@ -58,6 +70,7 @@ impl Stack {
             .args(arguments)
             .env("IOTPIPE_STACK_DIR", &self.state)
             .env("IOTPIPE_STACK_PORTS", "auto")
+            .env("IOTPIPE_STACK_COMMITLOG_SYNC", self.commitlog_sync)
             .output()
             .unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
         let stderr = String::from_utf8_lossy(&output.stderr);

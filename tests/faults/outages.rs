@@ -70,7 +70,7 @@ fn an_outage_of_kafka_while_producing_loses_no_acknowledged_record() {
 #[test]
 #[ignore = "about two minutes"]
 fn a_consumer_that_loses_its_partitions_while_it_is_paused_goes_on_afterwards() {
-    let stack = Stack::up("paused");
+    let stack = Stack::that_keeps_what_it_acknowledged("paused");
     let place = Place::on(&stack.kafka(), &stack.cassandra(), "paused");
     place.ok(&["init-schema"]);
     place.ok(&words(
