@@ -2,11 +2,13 @@
 
 mod bench;
 mod config;
+mod containers;
 mod dlq;
 mod faults;
 mod imports;
 mod main_job;
 mod produce;
+mod python;
 mod query;
 mod servers;
 mod store_conformance;

@@ -1,9 +1,8 @@
 //! The independent comparison, in Python: does the store hold what the topic says, and does it notice where not?
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -128,39 +127,10 @@ fn of_place(place: &Place) -> Vec<String> {
 
 fn run(script: &str, arguments: &[String]) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(script);
-    Command::new(python())
+    Command::new(crate::python::environment("oracle").join("bin/python"))
         .arg("-B")
         .arg(script)
         .args(arguments)
         .output()
         .expect("python runs")
-}
-
-/// A Python with the oracle's packages, made once below `target/`.
-fn python() -> &'static Path {
-    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON.get_or_init(|| {
-        let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("oracle-venv");
-        let python = venv.join("bin/python");
-        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/requirements.txt");
-        if !venv.join("complete").exists() {
-            let run = |command: &mut Command, what: &str| {
-                let status = command.stdout(Stdio::null()).status();
-                let hint = "install python3 (3.11 or newer) and python3-venv";
-                assert!(status.is_ok_and(|status| status.success()), "{what} failed: {hint}");
-            };
-            run(
-                Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv),
-                "python3 -m venv",
-            );
-            run(
-                Command::new(&python)
-                    .args(["-m", "pip", "install", "-q", "-r"])
-                    .arg(requirements),
-                "pip install",
-            );
-            std::fs::write(venv.join("complete"), "").expect("writable");
-        }
-        python
-    })
 }
