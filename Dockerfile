@@ -21,6 +21,7 @@ RUN mkdir src benches \
     && rm src/lib.rs src/main.rs
 
 COPY cql ./cql
+COPY schemas ./schemas
 COPY src ./src
 # Without line numbers in backtraces the program is a quarter of its size.
 RUN cargo build --release --locked --bin iotpipe \

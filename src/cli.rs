@@ -88,13 +88,19 @@ const INIT_SCHEMA_EXAMPLES: &str = "\
 Examples:
   iotpipe init-schema --dry-run
   iotpipe init-schema --partitions 24 --replication-factor 3 --min-insync-replicas 2
-  iotpipe init-schema --store-replication dc1=3,dc2=2 --readings-ttl 90d";
+  iotpipe init-schema --store-replication dc1=3,dc2=2 --readings-ttl 90d
+  iotpipe init-schema --registry http://127.0.0.1:8081          and the schemas of records in Avro
+  iotpipe init-schema --registry http://127.0.0.1:8081 --check  whether the registry would take them";
 
 #[derive(Args, Debug)]
 pub struct InitSchemaArgs {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Only check that the schemas in the registry may be followed by ours; a change that is not BACKWARD compatible is
+    /// named, and the exit code is 1
+    #[arg(long, conflicts_with = "dry_run")]
+    pub check: bool,
 }
 
 const PRODUCE_EXAMPLES: &str = "\

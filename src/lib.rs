@@ -12,6 +12,7 @@ pub mod model;
 pub mod pipeline;
 pub mod processor;
 pub mod proof;
+pub mod registry;
 pub mod report;
 pub mod store;
 pub mod telemetry;

@@ -11,15 +11,25 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fleet", &["model", "telemetry"]),
     ("kafka", &["model", "telemetry"]),
     ("processor", &["model", "telemetry"]),
+    ("registry", &["model", "telemetry"]),
     ("store", &["model", "telemetry"]),
     ("report", &["model", "telemetry"]),
     // Computes again what others did: it knows the fleet and the store, and nothing of the processor.
     ("proof", &["model", "telemetry", "fleet", "store"]),
     // Resolves what the user said into the rooms' own settings.
-    ("config", &["model", "kafka", "store", "codec"]),
+    ("config", &["model", "kafka", "store", "codec", "registry"]),
     (
         "pipeline",
-        &["model", "telemetry", "codec", "fleet", "kafka", "processor", "store"],
+        &[
+            "model",
+            "telemetry",
+            "codec",
+            "fleet",
+            "kafka",
+            "processor",
+            "registry",
+            "store",
+        ],
     ),
     ("cli", &["model", "config", "report"]),
     (
@@ -31,6 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleet",
             "kafka",
             "processor",
+            "registry",
             "store",
             "report",
             "config",
@@ -48,6 +59,8 @@ const DRIVERS: &[(&str, &[&str])] = &[
     ("rdkafka_sys", &["kafka"]),
     ("scylla", &["store"]),
     ("rusqlite", &["store"]),
+    ("ureq", &["registry"]),
+    ("apache_avro", &["codec", "fleet"]),
     ("clap", &["cli", "command", "main"]),
 ];
 

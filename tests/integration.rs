@@ -1,5 +1,6 @@
 //! All integration tests, one binary: it links once, and the servers are started once.
 
+mod avro;
 mod bench;
 mod config;
 mod containers;

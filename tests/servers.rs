@@ -31,6 +31,24 @@ pub fn servers() -> &'static Servers {
     })
 }
 
+/// The address of a schema registry, started beside the other servers by the first that asks; or the one that
+/// `IOTPIPE_TEST_REGISTRY` names.
+pub fn registry() -> &'static str {
+    static REGISTRY: OnceLock<String> = OnceLock::new();
+    REGISTRY.get_or_init(|| {
+        let given = std::env::var("IOTPIPE_TEST_REGISTRY")
+            .ok()
+            .filter(|url| !url.is_empty());
+        given.unwrap_or_else(|| {
+            // Its state directory is that of the others: they are there before, and stay as they are.
+            if std::env::var_os("IOTPIPE_TEST_KAFKA").is_none() {
+                servers();
+            }
+            Stack::up_with("stack", &["--registry"]).registry()
+        })
+    })
+}
+
 /// A stack of one test process's own: fault tests stop and kill its servers.
 pub struct Stack {
     state: PathBuf,
@@ -41,16 +59,21 @@ pub struct Stack {
 impl Stack {
     /// Starts one; its watchdog takes it away with this process.
     pub fn up(name: &str) -> Stack {
-        Stack::with(name, "periodic")
+        Stack::with(name, "periodic", &[])
+    }
+
+    /// The same with more arguments, for example `--registry`.
+    pub fn up_with(name: &str, more: &[&str]) -> Stack {
+        Stack::with(name, "periodic", more)
     }
 
     /// The same for tests that kill the one replica: what Cassandra has acknowledged is there when it comes back, which by
     /// its defaults is not so.
     pub fn that_keeps_what_it_acknowledged(name: &str) -> Stack {
-        Stack::with(name, "batch")
+        Stack::with(name, "batch", &[])
     }
 
-    fn with(name: &str, commitlog_sync: &'static str) -> Stack {
+    fn with(name: &str, commitlog_sync: &'static str, more: &[&str]) -> Stack {
         let process = std::process::id();
         let state = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{process}"));
         let mut stack = Stack {
@@ -58,7 +81,8 @@ impl Stack {
             commitlog_sync,
             env: String::new(),
         };
-        stack.run(&["up", "--watch", &process.to_string(), "--wipe"]);
+        let process = process.to_string();
+        stack.run(&[&["up", "--watch", &process, "--wipe"], more].concat());
         stack.env = stack.run(&["env"]);
         stack
     }
@@ -95,6 +119,11 @@ impl Stack {
 
     pub fn kafka(&self) -> String {
         self.variable("KAFKA_BOOTSTRAP_SERVERS")
+    }
+
+    /// With its path, of a stack that has one.
+    pub fn registry(&self) -> String {
+        self.variable("IOTPIPE_REGISTRY_URL")
     }
 
     pub fn cassandra(&self) -> String {

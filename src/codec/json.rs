@@ -11,7 +11,7 @@ mod shape;
 
 pub(super) use shape::Shapes;
 
-use super::{Decoded, Decoder, MAX_NESTING, Rejected, parse_rfc3339};
+use super::{Decoded, Decoder, MAX_NESTING, Rejected, checked_name, invalid_time, missing, time_of_text};
 use crate::model::{Location, MAX_SENSOR_ID_BYTES, Reading, Reason, TimeMs};
 
 impl Decoder {
@@ -37,7 +37,7 @@ impl Decoder {
             let kind = self.names.kind(kind);
             readings.push(Reading { kind, value });
         }
-        let (sensor, label) = self.sensor(values.id);
+        let (sensor, label) = self.labels.sensor(values.id);
         Some(Decoded {
             sensor,
             time: values.time,
@@ -51,7 +51,7 @@ impl Decoder {
         let object = parse(text, is_plain, &self.fields.location)?;
         let (sensor, label) = {
             let id = object.sensor_id(&self.fields.id)?;
-            self.sensor(id)
+            self.labels.sensor(id)
         };
         let time = object.event_time(&self.fields.time)?;
         if object.get(&self.fields.kind).is_some() || object.get(&self.fields.value).is_some() {
@@ -123,26 +123,8 @@ impl Decoder {
     }
 }
 
-fn missing(name: &str) -> Rejected {
-    Rejected::new(Reason::MissingField, format!("field {name} is missing"))
-}
-
 fn wrong_type(name: &str, wanted: &str, found: &Scalar<'_>) -> Rejected {
-    Rejected::new(
-        Reason::WrongType,
-        format!("field {name} must be {wanted}, it is {}", found.type_name()),
-    )
-}
-
-fn checked_name<'a>(field: &str, text: &'a str) -> Result<&'a str, Rejected> {
-    if text.is_empty() {
-        return Err(Rejected::new(Reason::EmptyField, format!("{field} is empty")));
-    }
-    if text.len() > MAX_SENSOR_ID_BYTES {
-        let detail = format!("{field} has {} bytes, the limit is {MAX_SENSOR_ID_BYTES}", text.len());
-        return Err(Rejected::new(Reason::NameTooLong, detail));
-    }
-    Ok(text)
+    super::wrong_type(name, wanted, found.type_name())
 }
 
 /// A top-level field's value, as far as it matters.
@@ -212,24 +194,11 @@ impl<'a> Object<'a> {
     }
 
     fn event_time(&self, names: &[String]) -> Result<TimeMs, Rejected> {
-        let invalid = |name: &str, found: &dyn fmt::Display| {
-            let wanted = "epoch milliseconds as an integer, or RFC 3339";
-            Err(Rejected::new(
-                Reason::InvalidTime,
-                format!("field {name} must be {wanted}, it is {found}"),
-            ))
-        };
         match self.first_of(names) {
             None => Err(missing(&names.join(" or "))),
             Some((_, Scalar::Integer(ms))) => Ok(TimeMs(*ms)),
-            Some((name, Scalar::Text(text))) if text.is_empty() => {
-                Err(Rejected::new(Reason::EmptyField, format!("field {name} is empty")))
-            }
-            Some((name, Scalar::Text(text))) => match parse_rfc3339(text) {
-                Some(time) => Ok(time),
-                None => invalid(name, &format_args!("{:?}", text.chars().take(64).collect::<String>())),
-            },
-            Some((name, Scalar::Number(number))) => invalid(name, number),
+            Some((name, Scalar::Text(text))) => time_of_text(name, text),
+            Some((name, Scalar::Number(number))) => Err(invalid_time(name, number)),
             Some((name, other)) => Err(wrong_type(name, "an integer or a string", other)),
         }
     }

@@ -3,15 +3,23 @@
 //! the same.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{Kind, Location, Reading, Reason, SensorId, TimeMs};
+use crate::model::{Kind, Location, MAX_SENSOR_ID_BYTES, Reading, Reason, SensorId, TimeMs};
+use avro::{MAGIC, Schemas};
 
+mod avro;
+mod avro_outputs;
+mod compatibility;
 mod json;
 mod outputs;
 mod time;
 
-pub use outputs::{encode_alert, encode_window};
+pub use avro::{SchemaId, schema_id};
+pub use avro_outputs::{ALERT_SCHEMA, AvroOutputs, WINDOW_SCHEMA};
+pub use compatibility::{is_same_schema, reads_what_was_written};
+pub use outputs::{OutputEncoding, encode_alert, encode_window};
 pub use time::parse_rfc3339;
 
 /// The most levels of objects and arrays in a payload.
@@ -95,13 +103,54 @@ pub struct Decoded {
     pub location: Option<Location>,
 }
 
+fn missing(name: &str) -> Rejected {
+    Rejected::new(Reason::MissingField, format!("field {name} is missing"))
+}
+
+fn wrong_type(name: &str, wanted: &str, found: &str) -> Rejected {
+    Rejected::new(
+        Reason::WrongType,
+        format!("field {name} must be {wanted}, it is {found}"),
+    )
+}
+
+fn invalid_time(name: &str, found: &dyn fmt::Display) -> Rejected {
+    let wanted = "epoch milliseconds as an integer, or RFC 3339";
+    Rejected::new(
+        Reason::InvalidTime,
+        format!("field {name} must be {wanted}, it is {found}"),
+    )
+}
+
+/// An event time that is written as a text.
+fn time_of_text(name: &str, text: &str) -> Result<TimeMs, Rejected> {
+    if text.is_empty() {
+        return Err(Rejected::new(Reason::EmptyField, format!("field {name} is empty")));
+    }
+    parse_rfc3339(text)
+        .ok_or_else(|| invalid_time(name, &format_args!("{:?}", text.chars().take(64).collect::<String>())))
+}
+
+fn checked_name<'a>(field: &str, text: &'a str) -> Result<&'a str, Rejected> {
+    if text.is_empty() {
+        return Err(Rejected::new(Reason::EmptyField, format!("{field} is empty")));
+    }
+    if text.len() > MAX_SENSOR_ID_BYTES {
+        let detail = format!("{field} has {} bytes, the limit is {MAX_SENSOR_ID_BYTES}", text.len());
+        return Err(Rejected::new(Reason::NameTooLong, detail));
+    }
+    Ok(text)
+}
+
 /// Decodes payloads and interns the names in them.
 pub struct Decoder {
     fields: FieldNames,
     limits: Limits,
     names: Interner,
-    labels: HashMap<Arc<str>, SensorId>,
+    labels: Labels,
     shapes: json::Shapes,
+    /// Absent where there is no registry to ask: then Avro is no format that is known.
+    schemas: Option<Schemas>,
 }
 
 impl Decoder {
@@ -110,8 +159,17 @@ impl Decoder {
             fields,
             limits,
             names: Interner::default(),
-            labels: HashMap::new(),
+            labels: Labels::default(),
             shapes: json::Shapes::default(),
+            schemas: None,
+        }
+    }
+
+    /// One that reads Avro too: schemas are told by [`Decoder::learn`].
+    pub fn with_schemas(fields: FieldNames, limits: Limits) -> Decoder {
+        Decoder {
+            schemas: Some(Schemas::default()),
+            ..Decoder::new(fields, limits)
         }
     }
 
@@ -136,6 +194,7 @@ impl Decoder {
         let decoded = match payload.first() {
             None => Err(Rejected::new(Reason::EmptyPayload, "the record has no value")),
             Some(b'{') => self.decode_json(payload, readings),
+            Some(&MAGIC) => self.decode_avro(payload, readings),
             Some(byte) => Err(Rejected::new(
                 Reason::UnknownFormat,
                 format!("the first byte is 0x{byte:02x}, JSON begins with {{"),
@@ -172,22 +231,28 @@ impl Decoder {
         }
         Ok(())
     }
+}
 
+/// The ids of sensors that go by a label.
+#[derive(Default)]
+struct Labels(HashMap<Arc<str>, SensorId>);
+
+impl Labels {
     /// The id of a sensor by its text, and the label to keep where that is no UUID.
     fn sensor(&mut self, text: &str) -> (SensorId, Option<Arc<str>>) {
         if let Some(id) = SensorId::from_uuid(text) {
             return (id, None);
         }
-        if let Some((label, id)) = self.labels.get_key_value(text) {
+        if let Some((label, id)) = self.0.get_key_value(text) {
             return (*id, Some(label.clone()));
         }
         let id = SensorId::from_label(text);
         // Bounded: a fleet larger than this pays a hash again, it does not grow the process.
-        if self.labels.len() >= INTERNED_NAMES_MAX {
-            self.labels.clear();
+        if self.0.len() >= INTERNED_NAMES_MAX {
+            self.0.clear();
         }
         let label: Arc<str> = Arc::from(text);
-        self.labels.insert(label.clone(), id);
+        self.0.insert(label.clone(), id);
         (id, Some(label))
     }
 }

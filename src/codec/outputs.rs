@@ -3,7 +3,32 @@
 
 use serde::Serialize;
 
+use super::AvroOutputs;
 use crate::model::{AlertChange, SensorId, Source, WindowCell};
+
+/// How the records of these topics are written.
+#[derive(Clone, Debug, Default)]
+pub enum OutputEncoding {
+    #[default]
+    Json,
+    Avro(Box<AvroOutputs>),
+}
+
+impl OutputEncoding {
+    pub fn alert(&self, change: &AlertChange, source: &Source) -> Vec<u8> {
+        match self {
+            OutputEncoding::Json => encode_alert(change, source),
+            OutputEncoding::Avro(avro) => avro.alert(change, source),
+        }
+    }
+
+    pub fn window(&self, sensor: SensorId, source: &Source, cell: &WindowCell) -> Vec<u8> {
+        match self {
+            OutputEncoding::Json => encode_window(sensor, source, cell),
+            OutputEncoding::Avro(avro) => avro.window(sensor, source, cell),
+        }
+    }
+}
 
 #[derive(Serialize)]
 struct AlertRecord<'a> {

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, millis, runtime, stop};
+use super::{Exit, millis, runtime, stop, subjects};
 use crate::cli::ConsumeArgs;
-use crate::codec::{FieldNames, Limits};
+use crate::codec::{FieldNames, Limits, OutputEncoding};
 use crate::config::{self, Config};
 use crate::kafka::consumer::ConsumerSettings;
 use crate::model::ProcessingConfig;
@@ -22,7 +22,10 @@ use crate::telemetry::{self, events};
 pub fn run(config: &Config, args: &ConsumeArgs) -> anyhow::Result<Exit> {
     let runtime = runtime()?;
     let store = Arc::new(runtime.block_on(AnyStore::open(&config.store()))?);
-    let settings = settings(config, args);
+    let settings = ConsumeSettings {
+        outputs: subjects::outputs(config)?,
+        ..settings(config, args)
+    };
     let control = ConsumeControl::new(stop::on_signals()?);
 
     let ended = AtomicBool::new(false);
@@ -85,6 +88,8 @@ pub fn settings(config: &Config, args: &ConsumeArgs) -> ConsumeSettings {
             max_payload_bytes: usize::try_from(consume.max_payload.0).unwrap_or(usize::MAX),
             readings_ttl_ms: config.store.readings_ttl.map(millis),
         },
+        registry: config.registry(),
+        outputs: OutputEncoding::Json,
         processor: processor::Settings {
             writes_in_flight: consume.writers,
             readings_per_write: READINGS_PER_WRITE,
@@ -173,6 +178,12 @@ fn line(now: &ConsumeSnapshot, records_per_s: f64) -> String {
     }
     if now.store_failing {
         line += ", store unavailable";
+    }
+    if now.partitions_without_schema > 0 {
+        line += &format!(", {} partitions wait for a schema", now.partitions_without_schema);
+    }
+    if now.registry_failing {
+        line += ", registry unavailable";
     }
     line
 }

@@ -1,16 +1,20 @@
-//! `iotpipe init-schema`: makes topics and tables, and names what is there and differs.
+//! `iotpipe init-schema`: makes topics, tables and subjects, and names what is there and differs.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
-use super::{Exit, runtime};
+use super::{Exit, UsageError, runtime};
 use crate::cli::InitSchemaArgs;
 use crate::config::Config;
 use crate::kafka::admin::{TopicOutcome, TopicSpec, Topics};
 use crate::kafka::letters::marks_topic;
 use crate::report::Out;
 use crate::store::schema;
+
+mod contract;
+
+use contract::Contract;
 
 /// What a dead letter may be larger than the record it holds: the headers that say why and where from.
 const DEAD_LETTER_HEADROOM_BYTES: u64 = 64 * 1024;
@@ -23,15 +27,30 @@ const MARKS_OUTLIVE_LETTERS: Duration = Duration::from_secs(14 * 24 * 3600);
 
 pub fn run(config: &Config, args: &InitSchemaArgs) -> anyhow::Result<Exit> {
     let mut out = Out::stdout();
+    let contract = Contract::of(config)?;
+    if args.check {
+        let contract =
+            contract.ok_or_else(|| UsageError("--check needs a registry: set registry.url (--registry)".into()))?;
+        return checked(&contract, &mut out, true);
+    }
     if args.dry_run {
         out.line("-- topics")?;
         for spec in topics(config, MESSAGE_MAX_BYTES) {
             out.line(&format!("-- {}", describe(&spec)))?;
         }
         out.line("")?;
+        if let Some(contract) = &contract {
+            contract.print(&mut out)?;
+        }
         out.line(schema::print_ddl(&config.store.url, &config.schema()).trim_end())?;
         out.flush()?;
         return Ok(Exit::Ok);
+    }
+    // Before anything is made: a schema that cannot be stays without consequences.
+    if let Some(contract) = &contract
+        && checked(contract, &mut out, false)? != Exit::Ok
+    {
+        return Ok(Exit::Failed);
     }
     let runtime = runtime()?;
     let topics = runtime.block_on(make_topics(config, &mut out));
@@ -40,10 +59,17 @@ pub fn run(config: &Config, args: &InitSchemaArgs) -> anyhow::Result<Exit> {
     let tables = runtime.block_on(make_tables(config, &mut out));
     out.flush()?;
     runtime.shutdown_background();
-    match (topics?, tables?) {
-        (true, true) => Ok(Exit::Ok),
-        _ => Ok(Exit::Failed),
-    }
+    let subjects = contract.map_or(Ok(()), |contract| contract.register(&mut out));
+    let usable = topics? && tables?;
+    subjects?;
+    Ok(if usable { Exit::Ok } else { Exit::Failed })
+}
+
+/// Whether the schemas may be registered.
+fn checked(contract: &Contract, out: &mut Out, tell_all: bool) -> anyhow::Result<Exit> {
+    let allowed = contract.check(out, tell_all)?;
+    out.flush()?;
+    Ok(if allowed { Exit::Ok } else { Exit::Failed })
 }
 
 /// Answers whether all topics can be used.

@@ -10,6 +10,7 @@ mod init_schema;
 mod produce;
 pub mod query;
 mod stop;
+mod subjects;
 mod verify;
 
 use std::io::{self, Write};

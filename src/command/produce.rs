@@ -10,10 +10,10 @@ use anyhow::{Context, anyhow};
 use crossbeam_channel::RecvTimeoutError;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, UsageError, now, stop};
+use super::{Exit, UsageError, now, stop, subjects};
 use crate::cli::ProduceArgs;
-use crate::config::{Config, Payload};
-use crate::fleet::{Emission, FaultSettings, Fleet, FleetCounts, FleetError, FleetSettings, Format, Plan, Timing};
+use crate::config::{Codec, Config};
+use crate::fleet::{Emission, FaultSettings, FleetCounts, FleetError, FleetSettings, Plan, Timing};
 use crate::kafka::producer::{Deliveries, ReadingProducer, Settled};
 use crate::pipeline::produce::{FLUSH_TIMEOUT, ProduceProgress, ProduceRun, ProduceSummary, RecordSink, produce};
 use crate::proof::manifest::{Counts, Manifest, Offsets};
@@ -25,11 +25,15 @@ const DRAW_EVERY: Duration = Duration::from_millis(200);
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 pub fn run(config: &Config, args: &ProduceArgs) -> anyhow::Result<Exit> {
-    let (run, _) = plan_run(config, args)?;
+    let (run, _) = plan_run(config, args, None)?;
     let stop = stop::on_signals()?;
     if args.stdout {
+        if config.produce.codec == Codec::Avro {
+            return Err(UsageError("--stdout prints lines of text: leave out --codec avro".to_owned()).into());
+        }
         return print(run, &stop);
     }
+    let schema_id = subjects::schema_id(config, &subjects::of_topic(&config.kafka.topic))?;
     let record = args
         .manifest
         .as_deref()
@@ -38,7 +42,7 @@ pub fn run(config: &Config, args: &ProduceArgs) -> anyhow::Result<Exit> {
     let mut producer = ReadingProducer::new(&config.kafka(), &config.kafka.topic)?;
     let partitions = producer.check_topic()?;
     // Planned again: the schedule begins now, not before the cluster answered, or the first records would be late.
-    let (run, plan) = plan_run(config, args)?;
+    let (run, plan) = plan_run(config, args, schema_id)?;
     let fleet = run.fleet.settings().clone();
     let summary = send(run, args.count, &mut producer, &stop)?;
     let mut lines = lines(&summary, &plan, producer.topic(), partitions);
@@ -80,9 +84,9 @@ pub fn manifest(topic: &str, fleet: &FleetSettings, summary: &ProduceSummary) ->
 }
 
 /// The run, and the plan that it follows from now on.
-fn plan_run(config: &Config, args: &ProduceArgs) -> Result<(ProduceRun, Plan), UsageError> {
+fn plan_run(config: &Config, args: &ProduceArgs, schema_id: Option<u32>) -> Result<(ProduceRun, Plan), UsageError> {
     let plan = timing(config, args).plan(now()).map_err(usage)?;
-    let fleet = Fleet::new(fleet_settings(config, args, &plan)).map_err(usage)?;
+    let fleet = subjects::fleet(fleet_settings(config, args, &plan), schema_id).map_err(usage)?;
     let run = ProduceRun {
         fleet,
         slots_per_s: plan.slots_per_s,
@@ -116,10 +120,7 @@ fn fleet_settings(config: &Config, args: &ProduceArgs, plan: &Plan) -> FleetSett
         seed: config.produce.seed,
         schedule: plan.schedule,
         kinds: config.produce.kinds.clone(),
-        format: match config.produce.payload {
-            Payload::Narrow => Format::Narrow,
-            Payload::Wide => Format::Wide,
-        },
+        format: subjects::format(config),
         faults: FaultSettings {
             anomaly: config.faults.anomaly_probability,
             late: config.faults.late_probability,

@@ -64,6 +64,11 @@ choice! {
 }
 
 choice! {
+    /// The encoding of a record.
+    Codec { Json = "json", Avro = "avro" }
+}
+
+choice! {
     /// SQLite's `synchronous`: what survives a power cut.
     SqliteSynchronous { Full = "full", Normal = "normal", Off = "off" }
 }

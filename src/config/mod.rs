@@ -24,19 +24,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use choices::{OnDataLoss, Payload, SqliteSynchronous, Start};
+pub use choices::{Codec, OnDataLoss, Payload, SqliteSynchronous, Start};
 pub use environment::Environment;
 pub use error::UsageError;
 pub use layers::Origin;
 pub use settings::{
     AlertsConfig, AnalyticsConfig, ConsumeConfig, EVERY_COMMAND, FaultsConfig, FieldsConfig, KafkaConfig, LogConfig,
-    ProduceConfig, SETTINGS, Setting, StoreConfig, Switch, WindowsConfig, setting,
+    ProduceConfig, RegistryConfig, SETTINGS, Setting, StoreConfig, Switch, WindowsConfig, setting,
 };
 pub use value::{ByteSize, Seconds, Shape, TimePoint, duration_text, parse_duration, parse_time, parse_time_point};
 pub use window_sizes::{WindowSizes, parse_window_size};
 
 use crate::kafka::KafkaSettings;
 use crate::model::{MASK, Rule, Secret, is_secret_name};
+use crate::registry::RegistrySettings;
 use crate::store::{SchemaSettings, StoreSettings};
 use layers::{Effective, Given, Layer};
 
@@ -67,6 +68,7 @@ pub struct Inputs {
 pub struct Config {
     pub kafka: KafkaConfig,
     pub store: StoreConfig,
+    pub registry: RegistryConfig,
     pub consume: ConsumeConfig,
     pub windows: WindowsConfig,
     pub alerts: AlertsConfig,
@@ -149,6 +151,7 @@ impl Config {
         Ok(Config {
             kafka: KafkaConfig::read(&effective)?,
             store: StoreConfig::read(&effective)?,
+            registry: RegistryConfig::read(&effective)?,
             consume: ConsumeConfig::read(&effective)?,
             windows: WindowsConfig::read(&effective)?,
             alerts: AlertsConfig::read(&effective)?,
@@ -201,6 +204,17 @@ impl Config {
             connect_timeout: self.store.connect_timeout,
             request_timeout: self.store.request_timeout,
         }
+    }
+
+    /// How to reach the registry; `None` where none is set.
+    pub fn registry(&self) -> Option<RegistrySettings> {
+        Some(RegistrySettings {
+            url: self.registry.url.clone()?,
+            username: self.registry.username.clone(),
+            password: self.passwords.registry.clone(),
+            request_timeout: self.registry.request_timeout,
+            unknown_schema_wait: self.registry.unknown_schema_wait,
+        })
     }
 
     /// Sizes of the windows that are kept, seconds; none where they are switched off.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use super::choices::{OnDataLoss, Payload, SqliteSynchronous, Start};
+use super::choices::{Codec, OnDataLoss, Payload, SqliteSynchronous, Start};
 use super::error::UsageError;
 use super::layers::Effective;
 use super::value::{ByteSize, Seconds, Shape, Value, at_least, between, if_set, not_empty, within};
 use super::window_sizes::WindowSizes;
+use crate::registry::RegistryUrl;
 use crate::store::{Compaction, Consistency, Replication, StoreUrl};
 
 /// What is known of a setting besides its type.
@@ -79,6 +80,28 @@ const CONSUMERS: &[&str] = &["consume", "bench drain", "bench e2e", "bench max"]
 const KEEPERS: &[&str] = &["consume", "demo", "verify", "bench drain", "bench e2e", "bench max"];
 /// Subcommands that make topics.
 const WITH_TOPICS: &[&str] = &["init-schema", "bench produce", "bench drain", "bench e2e", "bench max"];
+/// Subcommands that may ask a registry.
+const WITH_REGISTRY: &[&str] = &[
+    "init-schema",
+    "produce",
+    "consume",
+    "bench produce",
+    "bench drain",
+    "bench e2e",
+    "bench max",
+];
+/// Subcommands that send records.
+const SENDERS: &[&str] = &["produce", "bench produce", "bench drain", "bench e2e", "bench max"];
+/// Subcommands to which it matters what a record looks like.
+const WITH_PAYLOAD: &[&str] = &[
+    "init-schema",
+    "produce",
+    "bench produce",
+    "bench store",
+    "bench drain",
+    "bench e2e",
+    "bench max",
+];
 /// Subcommands that write to the store.
 const STORING: &[&str] = &["consume", "bench store", "bench drain", "bench e2e", "bench max"];
 
@@ -206,6 +229,20 @@ settings! {
         request_timeout: Duration = "10s", check between("100ms", "10m");
     }
 
+    /// The registry of the schemas of records in Avro
+    registry: RegistryConfig {
+        /// Registry with Confluent's interface, `http://host:8081`; for Apicurio with `/apis/ccompat/v7` behind it. Without
+        /// one there is no Avro.
+        url: Option<RegistryUrl> = "none", flags &["--registry"], on WITH_REGISTRY, variables &["SCHEMA_REGISTRY_URL"];
+        /// User for basic authentication; the password is IOTPIPE_REGISTRY_PASSWORD or in the file
+        /// IOTPIPE_REGISTRY_PASSWORD_FILE.
+        username: Option<String> = "none";
+        /// How long a schema that the registry does not know is asked for again before its record is a dead letter.
+        unknown_schema_wait: Duration = "60s", flags &["--unknown-schema-wait"], on &["consume"], check between("0s", "1h");
+        /// The longest that one request may take.
+        request_timeout: Duration = "5s", check between("100ms", "10m");
+    }
+
     /// The consumer
     consume: ConsumeConfig {
         /// Consumer group.
@@ -232,6 +269,8 @@ settings! {
         loaders: usize = "256", flags &["--loaders"], on CONSUMERS, check within(1..=4096);
         /// The largest record that is decoded; a larger one is a dead letter.
         max_payload: ByteSize = "1MiB";
+        /// Encoding of the alerts and analytics that are sent: `json`, or `avro` with schemas in the registry.
+        outputs_codec: Codec = "json", flags &["--outputs-codec"], on &["consume"];
         /// How often offsets are committed.
         commit_interval: Duration = "1s", check between("10ms", "1h");
         /// The longest that writes of revoked partitions may take to finish.
@@ -277,7 +316,9 @@ settings! {
         /// is not set, and is 1 s at rate 0; set it, and the rate follows.
         interval: Option<Seconds> = "none", flags &["--interval"], on &["produce"], variables &["IOT_DATA_INTERVAL_SEC"];
         /// `narrow`: one measure a record; `wide`: all measures of the sensor in one.
-        payload: Payload = "narrow", flags &["--payload"], on FLEETS;
+        payload: Payload = "narrow", flags &["--payload"], on WITH_PAYLOAD;
+        /// `json`, or `avro` with a schema in the registry.
+        codec: Codec = "json", flags &["--codec"], on SENDERS;
         /// The same seed makes the same fleet and the same readings.
         seed: u64 = "42", flags &["--seed"], on FLEETS;
     }

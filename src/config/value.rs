@@ -10,6 +10,7 @@ use jiff::SpanRelativeTo;
 use tracing::level_filters::LevelFilter;
 
 use crate::model::{MILLIS_PER_DAY, TimeMs};
+use crate::registry::RegistryUrl;
 use crate::store::{Compaction, Consistency, Replication, StoreUrl};
 
 /// What a value looks like in the TOML file.
@@ -193,6 +194,15 @@ impl Value for StoreUrl {
 
     fn parse(text: &str) -> Result<StoreUrl, String> {
         StoreUrl::from_str(text).map_err(|error| error.to_string())
+    }
+}
+
+impl Value for RegistryUrl {
+    const SHAPE: Shape = Shape::Text;
+    const PLACEHOLDER: &'static str = "URL";
+
+    fn parse(text: &str) -> Result<RegistryUrl, String> {
+        RegistryUrl::from_str(text).map_err(|error| error.to_string())
     }
 }
 

@@ -41,22 +41,28 @@ pub(super) struct Encoder {
 /// Where the parts of a payload lie that a malformation touches.
 pub(super) struct Parts {
     /// The time's text, without quotes.
-    time: Range<usize>,
+    pub(super) time: Range<usize>,
     /// All readings with the comma before each.
-    values: Range<usize>,
+    pub(super) values: Range<usize>,
+}
+
+/// Kinds that can stand in a record as they are.
+pub(super) fn check_kinds(kinds: &[String]) -> Result<(), FleetError> {
+    if kinds.is_empty() || kinds.len() > usize::from(u8::MAX) {
+        return Err(FleetError::BadKindCount { count: kinds.len() });
+    }
+    for kind in kinds {
+        let is_plain = |c: char| !c.is_control() && !matches!(c, '"' | '\\' | ',' | ':');
+        if kind.is_empty() || kind.len() > MAX_KIND_BYTES || !kind.chars().all(is_plain) {
+            return Err(FleetError::BadKind { kind: kind.clone() });
+        }
+    }
+    Ok(())
 }
 
 impl Encoder {
     pub(super) fn new(kinds: &[String]) -> Result<Encoder, FleetError> {
-        if kinds.is_empty() || kinds.len() > usize::from(u8::MAX) {
-            return Err(FleetError::BadKindCount { count: kinds.len() });
-        }
-        for kind in kinds {
-            let is_plain = |c: char| !c.is_control() && !matches!(c, '"' | '\\' | ',' | ':');
-            if kind.is_empty() || kind.len() > MAX_KIND_BYTES || !kind.chars().all(is_plain) {
-                return Err(FleetError::BadKind { kind: kind.clone() });
-            }
-        }
+        check_kinds(kinds)?;
         let text = |kind: &String| KindText {
             narrow_type: format!(",\"type\":\"{kind}\"").into_bytes(),
             wide_field: format!(",\"{kind}\":").into_bytes(),

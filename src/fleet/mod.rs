@@ -6,6 +6,7 @@
 //! Every slot of the [`Schedule`] is one sensor's turn. Its reading is a function of (seed, sensor, reading number,
 //! time) alone; what goes wrong with it ([`Fault`]) also depends on the sensor's last slots.
 
+mod avro;
 mod encode;
 mod faults;
 mod history;
@@ -23,12 +24,14 @@ use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
 use crate::model::TimeMs;
 
+pub use avro::avro_schema;
 pub use encode::Format;
 pub use faults::{FAULT_HEADER, Fault, FaultSettings, Malformation};
 pub use history::{Histories, History, Sent};
 pub use schedule::{Plan, Schedule, Timing};
 
-use encode::{Encoder, malform};
+use avro::AvroEncoder;
+use encode::{Encoder, Parts, malform};
 use faults::{Fate, Fates};
 use schedule::Cursor;
 use sensor::Sensor;
@@ -71,6 +74,11 @@ pub enum FleetError {
         "'{kind}' cannot be a kind: 1 to 256 bytes without quotes, backslashes, commas, colons and control characters"
     )]
     BadKind { kind: String },
+    #[error(
+        "'{kind}' cannot be a field of a wide record in Avro: letters, digits and _, no digit first, each name once, and \
+         none of sensor_id, timestamp, location and status"
+    )]
+    BadAvroKind { kind: String },
     #[error("the probability of {name} is not between 0 and 1")]
     BadProbability { name: &'static str },
     #[error("the probabilities of all faults sum up to {sum}: a reading has at most one, so at most 1")]
@@ -157,6 +165,8 @@ pub struct Fleet {
     sensors: Vec<Sensor>,
     shapes: Vec<Shape>,
     encoder: Encoder,
+    /// Where the records are in Avro; `encoder` is not used then.
+    avro: Option<AvroEncoder>,
     fates: Fates,
     late_max_ms: u64,
     cursor: Cursor,
@@ -180,6 +190,7 @@ impl Fleet {
             sensors,
             shapes: settings.kinds.iter().map(|kind| Shape::of_kind(kind)).collect(),
             encoder,
+            avro: None,
             fates,
             late_max_ms: late_max_ms(&settings.faults),
             cursor: settings.schedule.cursor(),
@@ -188,6 +199,15 @@ impl Fleet {
             stopped: false,
             counts: FleetCounts::default(),
             settings,
+        })
+    }
+
+    /// The same fleet, its records in Avro: in the schema that [`avro_schema`] gives, under that id.
+    pub fn in_avro(settings: FleetSettings, schema_id: u32) -> Result<Fleet, FleetError> {
+        let avro = AvroEncoder::new(settings.format, &settings.kinds, schema_id)?;
+        Ok(Fleet {
+            avro: Some(avro),
+            ..Fleet::new(settings)?
         })
     }
 
@@ -305,7 +325,10 @@ impl Fleet {
                 self.counts.malformed += 1;
                 let malformation = Malformation::ALL[(random % Malformation::ALL.len() as u64) as usize];
                 let parts = self.make(index, k, time, Distortion::None, emission);
-                malform(&mut emission.payload, &parts, self.settings.format, malformation);
+                match &self.avro {
+                    Some(avro) => avro.malform(&mut emission.payload, &emission.key, &parts, malformation),
+                    None => malform(&mut emission.payload, &parts, self.settings.format, malformation),
+                }
                 Some(Fault::Malformed(malformation))
             }
             Fate::Fine | Fate::Silence => {
@@ -331,14 +354,7 @@ impl Fleet {
     }
 
     #[inline]
-    fn make(
-        &mut self,
-        index: usize,
-        k: u64,
-        time: TimeMs,
-        distortion: Distortion,
-        out: &mut Emission,
-    ) -> encode::Parts {
+    fn make(&mut self, index: usize, k: u64, time: TimeMs, distortion: Distortion, out: &mut Emission) -> Parts {
         self.write(index, k, time, time, distortion, out)
     }
 
@@ -359,7 +375,7 @@ impl Fleet {
         time: TimeMs,
         distortion: Distortion,
         emission: &mut Emission,
-    ) -> encode::Parts {
+    ) -> Parts {
         let sensor = &self.sensors[index];
         let mut rng = slot_stream(sensor, k);
         rng.next_u64();
@@ -369,8 +385,11 @@ impl Fleet {
                 let kind = usize::from(sensor.kind);
                 let value = self.shapes[kind].value(sensor.traits, measured, &mut rng, distortion);
                 emission.key.extend_from_slice(&sensor.id);
-                self.encoder
-                    .narrow(&mut emission.payload, &sensor.id, time, kind, value)
+                let (payload, id) = (&mut emission.payload, &sensor.id);
+                match &self.avro {
+                    Some(avro) => avro.narrow(payload, id, time, kind, value),
+                    None => self.encoder.narrow(payload, id, time, kind, value),
+                }
             }
             Format::Wide => {
                 sensor::write_label(&mut emission.key, index);
@@ -378,8 +397,11 @@ impl Fleet {
                     let traits = mix(substream(sensor.traits, kind as u64));
                     (shape.value(traits, measured, &mut rng, distortion), shape.is_boolean())
                 });
-                self.encoder
-                    .wide(&mut emission.payload, &emission.key, time, values, sensor.location())
+                let (payload, id, location) = (&mut emission.payload, &emission.key, sensor.location());
+                match &self.avro {
+                    Some(avro) => avro.wide(payload, id, time, values, location),
+                    None => self.encoder.wide(payload, id, time, values, location),
+                }
             }
         }
     }

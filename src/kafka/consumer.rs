@@ -5,7 +5,7 @@
 //! on polling: a slow store delays a rebalance by a bound, it does not cost the membership.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,20 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message, OwnedMessage};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::log::forward_log;
 use super::{KafkaError as Error, KafkaSettings};
-use crate::model::{Header, RecordBatch, TimeMs, TopicId};
+use crate::model::{RecordBatch, TopicId};
 use crate::telemetry::events;
+
+mod parked;
+mod record;
+
+pub use record::{RawRecord, Verdict};
 
 /// How to join.
 #[derive(Clone, PartialEq, Debug)]
@@ -69,44 +74,6 @@ pub enum ToConsumer {
     Close,
 }
 
-/// A record as polled.
-pub struct RawRecord<'a> {
-    message: &'a BorrowedMessage<'a>,
-}
-
-impl RawRecord<'_> {
-    pub fn partition(&self) -> i32 {
-        self.message.partition()
-    }
-
-    pub fn offset(&self) -> i64 {
-        self.message.offset()
-    }
-
-    /// The record's Kafka timestamp; absent in the oldest message format.
-    pub fn timestamp(&self) -> Option<TimeMs> {
-        self.message.timestamp().to_millis().map(TimeMs)
-    }
-
-    pub fn key(&self) -> Option<&[u8]> {
-        self.message.key()
-    }
-
-    pub fn payload(&self) -> Option<&[u8]> {
-        self.message.payload()
-    }
-
-    pub fn headers(&self) -> Vec<Header> {
-        let Some(headers) = self.message.headers() else {
-            return Vec::new();
-        };
-        headers
-            .iter()
-            .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
-            .collect()
-    }
-}
-
 /// What others may see of the consumer while it runs.
 #[derive(Default, Debug)]
 pub struct ConsumerGauges {
@@ -114,11 +81,18 @@ pub struct ConsumerGauges {
     ends: Mutex<BTreeMap<i32, i64>>,
     /// Fetching is paused because the store cannot keep up at all.
     paused: AtomicBool,
+    /// Partitions that wait for a record to be decided.
+    parked: AtomicUsize,
 }
 
 impl ConsumerGauges {
     pub fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
+    }
+
+    /// Partitions of which nothing is read until somebody can say what their next record is.
+    pub fn parked(&self) -> usize {
+        self.parked.load(Ordering::Relaxed)
     }
 
     /// Records between committed positions and the ends of these partitions; `None` before the ends are known.
@@ -273,7 +247,7 @@ pub struct PollThread<D> {
     consumer: Arc<BaseConsumer<GroupContext>>,
     settings: ConsumerSettings,
     gauges: Arc<ConsumerGauges>,
-    /// Decodes a record into the batch.
+    /// Decodes a record into the batch, or says that it cannot yet.
     decode: D,
     tell: Sender<FromConsumer>,
     told: Receiver<ToConsumer>,
@@ -283,16 +257,20 @@ pub struct PollThread<D> {
     batch_bytes: usize,
     /// Started partitions: records of others are not ours (any more, or yet).
     started: BTreeSet<i32>,
+    /// Paused partitions, each with its next record, which cannot be decoded yet.
+    parked: BTreeMap<i32, OwnedMessage>,
     /// Assigned by the group, and where those start that the pipeline has answered for.
     assigning: BTreeMap<i32, Option<i64>>,
     revoking: BTreeSet<i32>,
     revoked_until: Option<Instant>,
     polled: u64,
     stopping: bool,
+    /// A record cannot be decoded, ever: nobody is asked again while the run ends.
+    failed: bool,
     closed: bool,
 }
 
-impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch)> PollThread<D> {
+impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch) -> Verdict> PollThread<D> {
     pub fn new(
         consumer: Arc<BaseConsumer<GroupContext>>,
         settings: ConsumerSettings,
@@ -312,11 +290,13 @@ impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch)> PollThread<D> {
             batch: RecordBatch::default(),
             batch_bytes: 0,
             started: BTreeSet::new(),
+            parked: BTreeMap::new(),
             assigning: BTreeMap::new(),
             revoking: BTreeSet::new(),
             revoked_until: None,
             polled: 0,
             stopping: false,
+            failed: false,
             closed: false,
         }
     }
@@ -325,6 +305,7 @@ impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch)> PollThread<D> {
     pub fn run(mut self) {
         while !self.closed {
             self.take_commands(Duration::ZERO);
+            self.offer_parked();
             self.poll_batch();
             self.hand_over();
             self.give_up_release();
@@ -353,8 +334,29 @@ impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch)> PollThread<D> {
         if self.stopping || !self.started.contains(&message.partition()) {
             return;
         }
-        (self.decode)(&RawRecord { message }, &mut self.batch);
-        self.batch_bytes += message.payload_len();
+        if self.parked.contains_key(&message.partition()) {
+            // To take it would be to lose the order, to leave it to lose the record.
+            let failure = "librdkafka delivers records of a paused partition: start again".to_owned();
+            return self.fail(failure);
+        }
+        match (self.decode)(&RawRecord::fresh(message), &mut self.batch) {
+            Verdict::Taken => self.count(message.payload_len()),
+            Verdict::Later => self.park(message),
+            Verdict::Failed(failure) => {
+                // Parked, so that nothing of its partition passes it until the run has ended.
+                self.park(message);
+                self.fail(failure);
+            }
+        }
+    }
+
+    fn fail(&mut self, failure: String) {
+        self.failed = true;
+        self.waiting.push_back(FromConsumer::Failed(failure));
+    }
+
+    fn count(&mut self, payload_bytes: usize) {
+        self.batch_bytes += payload_bytes;
         self.polled += 1;
         if self.settings.max_records.is_some_and(|max| self.polled >= max) {
             self.stop();
@@ -426,6 +428,9 @@ impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch)> PollThread<D> {
     fn forget(&mut self, partition: i32) {
         self.started.remove(&partition);
         self.assigning.remove(&partition);
+        // Undecided as it is, it belongs to the next owner.
+        self.parked.remove(&partition);
+        self.note_parked();
     }
 
     /// Hands over what waits. A channel that stays full for [`PAUSE_AFTER`] pauses fetching, and the loop goes on polling
@@ -461,7 +466,12 @@ impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch)> PollThread<D> {
         if self.gauges.paused.swap(paused, Ordering::Relaxed) == paused || self.stopping {
             return;
         }
-        let started = self.list(self.started.iter().map(|partition| (*partition, Offset::Invalid)));
+        // Those that are parked are paused in any case.
+        let started = self
+            .started
+            .iter()
+            .filter(|partition| !self.parked.contains_key(partition));
+        let started = self.list(started.map(|partition| (*partition, Offset::Invalid)));
         let result = if paused {
             self.consumer.pause(&started)
         } else {
@@ -543,6 +553,8 @@ impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch)> PollThread<D> {
             return;
         }
         self.stopping = true;
+        self.parked.clear();
+        self.note_parked();
         self.flush_batch();
         let started = self.list(self.started.iter().map(|partition| (*partition, Offset::Invalid)));
         warn_if_failed("pause", self.consumer.pause(&started));

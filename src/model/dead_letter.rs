@@ -20,6 +20,12 @@ pub enum Reason {
     InvalidUtf8,
     /// Not JSON.
     InvalidJson,
+    /// The registry does not know the id of the record's schema.
+    UnknownSchema,
+    /// The record's schema is none that a record of readings could have.
+    UnusableSchema,
+    /// Not a record of its schema.
+    InvalidAvro,
     /// More levels of objects and arrays than allowed.
     NestingTooDeep,
     /// One name twice in one object: which one is meant is anyone's guess.
@@ -47,12 +53,15 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 20] = [
         Reason::EmptyPayload,
         Reason::PayloadTooLarge,
         Reason::UnknownFormat,
         Reason::InvalidUtf8,
         Reason::InvalidJson,
+        Reason::UnknownSchema,
+        Reason::UnusableSchema,
+        Reason::InvalidAvro,
         Reason::NestingTooDeep,
         Reason::DuplicateField,
         Reason::MissingField,
@@ -75,6 +84,9 @@ impl Reason {
             Reason::UnknownFormat => "unknown_format",
             Reason::InvalidUtf8 => "invalid_utf8",
             Reason::InvalidJson => "invalid_json",
+            Reason::UnknownSchema => "unknown_schema",
+            Reason::UnusableSchema => "unusable_schema",
+            Reason::InvalidAvro => "invalid_avro",
             Reason::NestingTooDeep => "nesting_too_deep",
             Reason::DuplicateField => "duplicate_field",
             Reason::MissingField => "missing_field",

@@ -13,16 +13,18 @@ use hdrhistogram::Histogram;
 use thiserror::Error;
 use tokio::runtime::Handle;
 
-use super::decode::decode_into;
+use super::decode::RecordDecoder;
 use super::outputs::Outputs;
 use super::retry::{StoreHealth, until_done};
+use super::schemas::Schemas;
 use super::writers::{Landed, ToStore, Writers};
-use crate::codec::{Decoder, FieldNames, Limits};
+use crate::codec::{FieldNames, Limits, OutputEncoding};
 use crate::kafka::consumer::{self, ConsumerGauges, ConsumerSettings, FromConsumer, PollThread, ToConsumer};
 use crate::kafka::dead_letters::{DeadLetterProducer, Delivery};
 use crate::kafka::{Group, KafkaError, KafkaSettings};
 use crate::model::{LedgerEntry, Load, Record, RecordBatch, SensorWrite, Source};
 use crate::processor::{self, Counters, Effect, Event, Processor, StartFacts};
+use crate::registry::RegistrySettings;
 use crate::store::{Store, StoreError};
 use crate::telemetry::events;
 
@@ -35,6 +37,10 @@ pub struct ConsumeSettings {
     pub analytics_topic: String,
     pub fields: FieldNames,
     pub limits: Limits,
+    /// Where the schemas of records in Avro are; without, such records are dead letters.
+    pub registry: Option<RegistrySettings>,
+    /// How alerts and analytics are written.
+    pub outputs: OutputEncoding,
     pub processor: processor::Settings,
     /// End once the group has committed every partition's end as of the start.
     pub until_end: bool,
@@ -80,6 +86,9 @@ pub struct ConsumeSnapshot {
     /// Fetching is paused: the store takes nothing.
     pub paused: bool,
     pub store_failing: bool,
+    /// Partitions that wait for the schema of their next record.
+    pub partitions_without_schema: usize,
+    pub registry_failing: bool,
     /// p99 from event time to acknowledged by the store over the last interval, milliseconds.
     pub latency_p99_ms: Option<u64>,
 }
@@ -181,6 +190,7 @@ struct Run<'s, S> {
     effects: Vec<Effect>,
     writers: Writers,
     health: Arc<StoreHealth>,
+    registry_failing: Arc<AtomicBool>,
     dead_letters: DeadLetterProducer,
     outputs: Outputs,
     group: Option<Group>,
@@ -223,14 +233,18 @@ impl<'s, S: Store> Run<'s, S> {
         let outputs = Outputs::new(kafka, settings, wake)?;
         let (tell, from_consumer) = bounded(BATCHES_AHEAD);
         let (to_consumer, told) = unbounded(); // a few commands a second
-        let mut decoder = Decoder::new(settings.fields.clone(), settings.limits.clone());
+        let schemas = settings.registry.as_ref().map(Schemas::start).transpose();
+        let schemas = schemas.map_err(ConsumeError::Thread)?;
+        let registry_failing = schemas.as_ref().map(Schemas::failing).unwrap_or_default();
+        let mut decoder = RecordDecoder::new(settings.fields.clone(), settings.limits.clone(), schemas);
         let polls = observer.clone();
         let decode = move |raw: &consumer::RawRecord<'_>, batch: &mut RecordBatch| {
             let before = batch.records.len();
-            decode_into(&mut decoder, raw, batch);
+            let verdict = decoder.decode_into(raw, batch);
             if let Some(polls) = &polls {
                 batch.records[before..].iter().for_each(|record| polls.polled(record));
             }
+            verdict
         };
         let poll = PollThread::new(client, settings.consumer.clone(), gauges.clone(), decode, tell, told);
         let poll_thread = std::thread::Builder::new()
@@ -253,6 +267,7 @@ impl<'s, S: Store> Run<'s, S> {
             effects: Vec::new(),
             writers,
             health,
+            registry_failing,
             dead_letters,
             outputs,
             group: Some(group),
@@ -545,6 +560,8 @@ impl<'s, S: Store> Run<'s, S> {
             partitions: self.processor.owned(),
             paused: self.gauges.is_paused(),
             store_failing: self.health.is_failing(),
+            partitions_without_schema: self.gauges.parked(),
+            registry_failing: self.registry_failing.load(Ordering::Relaxed),
             latency_p99_ms,
         };
     }

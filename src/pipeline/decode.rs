@@ -1,11 +1,42 @@
 //! From polled records to the batch that the processor takes.
 
-use crate::codec::Decoder;
-use crate::kafka::consumer::RawRecord;
+use super::schemas::Schemas;
+use crate::codec::{Decoder, FieldNames, Limits, schema_id};
+use crate::kafka::consumer::{RawRecord, Verdict};
 use crate::model::{DeadLetter, Record, RecordBatch, TimeMs};
 
+/// Decodes records, and finds the schemas that they need.
+pub struct RecordDecoder {
+    decoder: Decoder,
+    schemas: Option<Schemas>,
+}
+
+impl RecordDecoder {
+    pub fn new(fields: FieldNames, limits: Limits, schemas: Option<Schemas>) -> RecordDecoder {
+        let decoder = match schemas {
+            Some(_) => Decoder::with_schemas(fields, limits),
+            None => Decoder::new(fields, limits),
+        };
+        RecordDecoder { decoder, schemas }
+    }
+
+    /// Decodes one record into the batch, once its schema is known.
+    pub fn decode_into(&mut self, raw: &RawRecord<'_>, batch: &mut RecordBatch) -> Verdict {
+        if let Some(schemas) = &mut self.schemas
+            && let Some(id) = raw.payload().and_then(schema_id)
+        {
+            let verdict = schemas.prepare(&mut self.decoder, id);
+            if verdict != Verdict::Taken {
+                return verdict;
+            }
+        }
+        decode_into(&mut self.decoder, raw, batch);
+        Verdict::Taken
+    }
+}
+
 /// Decodes one record into the batch: as a record with its readings, or as a dead letter with all its bytes.
-pub fn decode_into(decoder: &mut Decoder, raw: &RawRecord<'_>, batch: &mut RecordBatch) {
+fn decode_into(decoder: &mut Decoder, raw: &RawRecord<'_>, batch: &mut RecordBatch) {
     let start = batch.readings.len();
     // The oldest message format has no timestamps: event times are taken as they are.
     let timestamp = raw.timestamp().unwrap_or(TimeMs(i64::MAX / 2));

@@ -6,5 +6,6 @@ mod outputs;
 pub mod pacer;
 pub mod produce;
 mod retry;
+mod schemas;
 pub mod write;
 mod writers;

@@ -2,7 +2,7 @@
 //! a time.
 
 use super::consume::ConsumeSettings;
-use crate::codec::{encode_alert, encode_window};
+use crate::codec::OutputEncoding;
 use crate::kafka::outputs::OutputProducer;
 use crate::kafka::{KafkaError, KafkaSettings};
 use crate::model::{AlertWrite, WriteId};
@@ -12,6 +12,7 @@ use crate::processor::{ChangedWindow, Event};
 pub struct Outputs {
     alerts: Option<OutputProducer>,
     analytics: Option<OutputProducer>,
+    encoding: OutputEncoding,
 }
 
 /// All windows of one commit are one group, and one commit is in flight at a time.
@@ -35,6 +36,7 @@ impl Outputs {
         Ok(Outputs {
             alerts: producer(settings.processor.processing.alerts, &settings.alerts_topic)?,
             analytics: producer(settings.processor.analytics, &settings.analytics_topic)?,
+            encoding: settings.outputs.clone(),
         })
     }
 
@@ -44,7 +46,7 @@ impl Outputs {
             return Ok(());
         };
         for change in &alerts.changes {
-            let payload = encode_alert(change, &alerts.source);
+            let payload = self.encoding.alert(change, &alerts.source);
             producer.send(alerts.id.0, &alerts.sensor.to_string(), &payload)?;
         }
         Ok(())
@@ -55,7 +57,7 @@ impl Outputs {
             return Ok(());
         };
         for window in windows {
-            let payload = encode_window(window.sensor, &window.source, &window.cell);
+            let payload = self.encoding.window(window.sensor, &window.source, &window.cell);
             producer.send(ANALYTICS_GROUP, &window.sensor.to_string(), &payload)?;
         }
         Ok(())

@@ -18,6 +18,29 @@ pub fn store_recovered(after: Duration) {
     info!(after_ms = after.as_millis(), "store recovered");
 }
 
+/// The registry failed and is asked again until it is back; once for each outage.
+pub fn registry_unavailable(error: &dyn Display) {
+    warn!(%error, "registry unavailable, partitions that need it wait");
+}
+
+pub fn registry_recovered(after: Duration) {
+    info!(after_ms = after.as_millis(), "registry recovered");
+}
+
+/// A schema was fetched from the registry.
+pub fn schema_learned(id: u32) {
+    info!(id, "schema learned");
+}
+
+/// The registry does not know a schema and is asked for it again; once for each schema.
+pub fn schema_unknown(id: u32, wait: Duration) {
+    warn!(
+        id,
+        wait_s = wait.as_secs(),
+        "schema unknown to the registry, its records wait"
+    );
+}
+
 pub fn partitions_assigned(partitions: &[i32]) {
     info!(?partitions, "partitions assigned");
 }

@@ -125,7 +125,8 @@ fn of_place(place: &Place) -> Vec<String> {
     arguments.as_flattened().iter().map(ToString::to_string).collect()
 }
 
-fn run(script: &str, arguments: &[String]) -> Output {
+/// Runs a script of `tests/oracle/` to its end.
+pub fn run(script: &str, arguments: &[String]) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(script);
     Command::new(crate::python::environment("oracle").join("bin/python"))
         .arg("-B")

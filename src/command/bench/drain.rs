@@ -81,7 +81,8 @@ fn fill(bench: &Bench, place: &Place, extent: Extent) -> anyhow::Result<Manifest
     producer.check_topic()?;
     let settings = load::unpaced(&place.config, extent)?;
     let progress = ProduceProgress::default();
-    let sent = load::send(settings.clone(), None, &mut producer, &bench.stop, &progress)?;
+    let fleet = load::fleet(&place.config, settings.clone())?;
+    let sent = load::send(fleet, None, &mut producer, &bench.stop, &progress)?;
     Ok(produce::manifest(topic, &settings, &sent))
 }
 

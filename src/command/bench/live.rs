@@ -15,7 +15,7 @@ use super::usage::Meter;
 use super::{Bench, load, millis, now};
 use crate::cli::ConsumeArgs;
 use crate::command::{consume, produce as producing};
-use crate::fleet::{Fleet, FleetSettings};
+use crate::fleet::FleetSettings;
 use crate::kafka::producer::ReadingProducer;
 use crate::model::TimeMs;
 use crate::pipeline;
@@ -219,7 +219,7 @@ fn paced_run(place: &Place, settings: LiveSettings) -> anyhow::Result<(FleetSett
         let start = TimeMs(now().0.saturating_add(millis(lead)));
         let (fleet, slots_per_s) = load::paced(&place.config, settings.rate, duration, start)?;
         let run = ProduceRun {
-            fleet: Fleet::new(fleet.clone())?,
+            fleet: load::fleet(&place.config, fleet.clone())?,
             slots_per_s: Some(slots_per_s),
             duration: Some(duration),
             flush_timeout: FLUSH_TIMEOUT,

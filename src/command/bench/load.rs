@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use super::{UsageError, now};
+use crate::command::subjects;
 use crate::config::{Config, Payload};
-use crate::fleet::{FaultSettings, Fleet, FleetSettings, Format, Plan, Timing};
+use crate::fleet::{FaultSettings, Fleet, FleetSettings, Plan, Timing};
 use crate::kafka::producer::ReadingProducer;
 use crate::model::TimeMs;
 use crate::pipeline::produce::{FLUSH_TIMEOUT, ProduceProgress, ProduceRun, ProduceSummary, produce};
@@ -57,10 +58,7 @@ fn settings(config: &Config, plan: &Plan, count: Option<u64>) -> FleetSettings {
         seed: config.produce.seed,
         schedule: plan.schedule,
         kinds: config.produce.kinds.clone(),
-        format: match config.produce.payload {
-            Payload::Narrow => Format::Narrow,
-            Payload::Wide => Format::Wide,
-        },
+        format: subjects::format(config),
         faults: FaultSettings::NONE,
         count,
         slots: plan.slots,
@@ -75,16 +73,23 @@ pub fn readings_per_record(config: &Config) -> u64 {
     }
 }
 
+/// The fleet in the codec that was asked for. Its subject is one for all measurements: their topics come and go.
+pub fn fleet(config: &Config, settings: FleetSettings) -> anyhow::Result<Fleet> {
+    let subject = format!("iotpipe_bench_{}-value", config.produce.payload.as_str());
+    let schema_id = subjects::schema_id(config, &subject)?;
+    Ok(subjects::fleet(settings, schema_id)?)
+}
+
 /// Sends a fleet's records as fast as Kafka takes them, up to `duration`.
 pub fn send(
-    settings: FleetSettings,
+    fleet: Fleet,
     duration: Option<Duration>,
     producer: &mut ReadingProducer,
     stop: &AtomicBool,
     progress: &ProduceProgress,
 ) -> anyhow::Result<ProduceSummary> {
     let run = ProduceRun {
-        fleet: Fleet::new(settings)?,
+        fleet,
         slots_per_s: None,
         duration,
         flush_timeout: FLUSH_TIMEOUT,

@@ -33,7 +33,7 @@ pub fn run(config: &Config, args: &BenchProduceArgs) -> anyhow::Result<Exit> {
 fn once(bench: &mut Bench, place: &Place, extent: Extent) -> anyhow::Result<Repetition> {
     let mut producer = ReadingProducer::new(&place.config.kafka(), &place.config.kafka.topic)?;
     producer.check_topic()?;
-    let settings = load::unpaced(&place.config, extent)?;
+    let fleet = load::fleet(&place.config, load::unpaced(&place.config, extent)?)?;
     let progress = ProduceProgress::default();
     let meter = Meter::start(&bench.servers);
     let done = || Done {
@@ -41,7 +41,7 @@ fn once(bench: &mut Bench, place: &Place, extent: Extent) -> anyhow::Result<Repe
         stored: None,
     };
     let (sent, throughput) = throughput::during(done, || {
-        load::send(settings, extent.duration, &mut producer, &bench.stop, &progress)
+        load::send(fleet, extent.duration, &mut producer, &bench.stop, &progress)
     });
     let sent = sent?;
     let readings = sent.acknowledged * load::readings_per_record(&place.config);
