@@ -111,7 +111,8 @@ Examples:
   iotpipe produce --rate 0 --count 1000000               a million records, as fast as possible
   iotpipe produce --sensors 10 --interval 1 --anomaly-probability 0.01 --late-probability 0.05
   iotpipe produce --count 100000 --manifest run.json     and later: iotpipe verify run.json
-  iotpipe produce --count 5 --stdout                     look at the records";
+  iotpipe produce --count 5 --stdout                     look at the records
+  iotpipe produce --replay plant.csv --id-column machine --value-column rpm,load --speed 60";
 
 #[derive(Args, Debug)]
 pub struct ProduceArgs {
@@ -131,6 +132,67 @@ pub struct ProduceArgs {
     /// into its table of runs
     #[arg(long, value_name = "FILE", conflicts_with = "stdout")]
     pub manifest: Option<PathBuf>,
+    #[command(flatten)]
+    pub replay: ReplayArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Recorded data instead of a simulated fleet")]
+pub struct ReplayArgs {
+    /// Send the rows of this CSV file, whose first row names the columns; each value becomes a record
+    #[arg(long = "replay", value_name = "FILE", conflicts_with_all = ["manifest", "start_time"])]
+    pub file: Option<PathBuf>,
+    /// Column of the event times: RFC 3339 or numbers since 1970
+    #[arg(long, value_name = "NAME", default_value = "timestamp", requires = "file")]
+    pub time_column: String,
+    /// Unit of times that are numbers
+    #[arg(
+        long,
+        value_name = "s|ms",
+        default_value = "ms",
+        hide_possible_values = true,
+        requires = "file"
+    )]
+    pub time_unit: TimeUnit,
+    /// Columns of values; each is a measure of its column's name. Empty cells are no readings
+    #[arg(
+        long = "value-column",
+        value_name = "A,B,…",
+        default_value = "value",
+        value_delimiter = ',',
+        requires = "file"
+    )]
+    pub value_columns: Vec<String>,
+    /// Another name of the measure, where there is one column of values
+    #[arg(long, value_name = "NAME", requires = "file")]
+    pub kind: Option<String>,
+    /// Column of the sensors' ids
+    #[arg(long, value_name = "NAME", conflicts_with = "sensor", requires = "file")]
+    pub id_column: Option<String>,
+    /// The sensor of all rows [default: the file's name without its ending]
+    #[arg(long, value_name = "ID", requires = "file")]
+    pub sensor: Option<String>,
+    /// Move all times so that the first reading lies at now
+    #[arg(long, requires = "file")]
+    pub shift_to_now: bool,
+    /// Times faster than it was recorded; 0 is as fast as possible
+    #[arg(long, value_name = "X", default_value = "1", value_parser = parse_speed, requires = "file")]
+    pub speed: f64,
+}
+
+/// Of times that are numbers.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimeUnit {
+    S,
+    Ms,
+}
+
+fn parse_speed(text: &str) -> Result<f64, String> {
+    let speed = text
+        .parse()
+        .ok()
+        .filter(|speed: &f64| speed.is_finite() && *speed >= 0.0);
+    speed.ok_or_else(|| "it must be a number, 0 or more".to_owned())
 }
 
 const CONSUME_EXAMPLES: &str = "\
@@ -460,7 +522,15 @@ pub fn definition() -> clap::Command {
         }
         definition = definition.mut_subcommand("config", |command| command.arg(flag(setting).hide(true)));
     }
-    definition
+    // Recorded data have what a fleet is told, but for how it is encoded.
+    let is_of_fleet = |setting: &&Setting| {
+        let section = setting.key.starts_with("produce.") || setting.key.starts_with("faults.");
+        section && setting.key != "produce.codec" && setting.flag().is_some() && setting.commands.contains(&"produce")
+    };
+    let of_fleet = SETTINGS.iter().filter(is_of_fleet).map(|setting| setting.key);
+    definition.mut_subcommand("produce", |produce| {
+        produce.mut_arg("file", |file| file.conflicts_with_all(of_fleet))
+    })
 }
 
 /// Adds a setting's flag to a subcommand, named as it is called: `bench drain`.

@@ -11,6 +11,7 @@ mod main_job;
 mod produce;
 mod python;
 mod query;
+mod replay;
 mod servers;
 mod store_conformance;
 mod verify;

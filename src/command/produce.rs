@@ -1,6 +1,7 @@
 //! `iotpipe produce`: a simulated fleet into Kafka, or onto standard output.
 
 mod record;
+mod replay;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,12 +26,15 @@ const DRAW_EVERY: Duration = Duration::from_millis(200);
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 pub fn run(config: &Config, args: &ProduceArgs) -> anyhow::Result<Exit> {
+    if args.stdout && config.produce.codec == Codec::Avro {
+        return Err(UsageError("--stdout prints lines of text: leave out --codec avro".to_owned()).into());
+    }
+    if let Some(file) = &args.replay.file {
+        return replay::run(config, args, file, &*stop::on_signals()?);
+    }
     let (run, _) = plan_run(config, args, None)?;
     let stop = stop::on_signals()?;
     if args.stdout {
-        if config.produce.codec == Codec::Avro {
-            return Err(UsageError("--stdout prints lines of text: leave out --codec avro".to_owned()).into());
-        }
         return print(run, &stop);
     }
     let schema_id = subjects::schema_id(config, &subjects::of_topic(&config.kafka.topic))?;
@@ -44,17 +48,31 @@ pub fn run(config: &Config, args: &ProduceArgs) -> anyhow::Result<Exit> {
     // Planned again: the schedule begins now, not before the cluster answered, or the first records would be late.
     let (run, plan) = plan_run(config, args, schema_id)?;
     let fleet = run.fleet.settings().clone();
-    let summary = send(run, args.count, &mut producer, &stop)?;
+    let summary = send(args.count, &stop, |progress| {
+        produce(run, &mut producer, &stop, progress, || u64::MAX)
+    })?;
     let mut lines = lines(&summary, &plan, producer.topic(), partitions);
     // A run whose record cannot be kept is told all the same.
     let kept = record.map(|record| record.keep(&manifest(&config.kafka.topic, &fleet, &summary)));
     if let Some(Ok((run, places))) = &kept {
         lines.extend([("run", run.to_string()), ("manifest", places.clone())]);
     }
+    outcome(config, summary, &lines, kept.and_then(Result::err))
+}
+
+/// Tells what was sent. Fails where the record of the run could not be kept, or where not everything was acknowledged.
+fn outcome(
+    config: &Config,
+    summary: ProduceSummary,
+    lines: &[(&str, String)],
+    not_kept: Option<anyhow::Error>,
+) -> anyhow::Result<Exit> {
     let mut out = Out::stdout();
-    out.write_all(report::summary(&lines).as_bytes())?;
+    out.write_all(report::summary(lines).as_bytes())?;
     out.flush()?;
-    kept.transpose()?;
+    if let Some(error) = not_kept {
+        return Err(error);
+    }
     if summary.failed == 0 {
         return Ok(Exit::Ok);
     }
@@ -135,23 +153,25 @@ fn fleet_settings(config: &Config, args: &ProduceArgs, plan: &Plan) -> FleetSett
 }
 
 /// Sends on a thread of its own and shows how it goes on this one.
-fn send(
-    run: ProduceRun,
+fn send<T: Send, E: Send>(
     count: Option<u64>,
-    producer: &mut ReadingProducer,
     stop: &AtomicBool,
-) -> anyhow::Result<ProduceSummary> {
+    sending: impl FnOnce(&ProduceProgress) -> Result<T, E> + Send,
+) -> anyhow::Result<T>
+where
+    anyhow::Error: From<E>,
+{
     let progress = ProduceProgress::default();
     let (done, is_done) = crossbeam_channel::bounded(1);
     std::thread::scope(|scope| {
-        let sending = || {
-            let outcome = produce(run, producer, stop, &progress, || u64::MAX);
+        let on_thread = || {
+            let outcome = sending(&progress);
             // Nobody waits only if the other thread panicked.
             let _ = done.send(outcome);
         };
         std::thread::Builder::new()
             .name("produce".into())
-            .spawn_scoped(scope, sending)
+            .spawn_scoped(scope, on_thread)
             .context("starting a thread failed")?;
         let mut display = Display::new(count);
         loop {
@@ -226,6 +246,21 @@ impl Display {
 }
 
 fn lines(summary: &ProduceSummary, plan: &Plan, topic: &str, partitions: usize) -> Vec<(&'static str, String)> {
+    let last = plan.schedule.event_time(summary.slots.saturating_sub(1));
+    let times = format!(
+        "{} to {last}, every {} per sensor",
+        plan.schedule.start(),
+        duration(plan.schedule.interval())
+    );
+    sent_lines(summary, times, topic, partitions)
+}
+
+fn sent_lines(
+    summary: &ProduceSummary,
+    event_times: String,
+    topic: &str,
+    partitions: usize,
+) -> Vec<(&'static str, String)> {
     let ProduceSummary {
         sent,
         acknowledged,
@@ -247,16 +282,8 @@ fn lines(summary: &ProduceSummary, plan: &Plan, topic: &str, partitions: usize) 
     }
     let [p50, p99, max] = [deliveries.ack_p50_us, deliveries.ack_p99_us, deliveries.ack_max_us]
         .map(|us| duration(Duration::from_micros(us)));
-    let last = plan.schedule.event_time(summary.slots.saturating_sub(1));
     lines.extend([
-        (
-            "event times",
-            format!(
-                "{} to {last}, every {} per sensor",
-                plan.schedule.start(),
-                duration(plan.schedule.interval())
-            ),
-        ),
+        ("event times", event_times),
         ("elapsed", duration(summary.elapsed)),
         ("rate", rate(summary.records_per_s)),
         ("acknowledgement", format!("p50 {p50}, p99 {p99}, max {max}")),
@@ -289,7 +316,7 @@ fn print(run: ProduceRun, stop: &AtomicBool) -> anyhow::Result<Exit> {
         printed: 0,
     };
     produce(run, &mut sink, stop, &ProduceProgress::default(), || u64::MAX)?;
-    sink.out.flush()?;
+    sink.finish()?;
     Ok(Exit::Ok)
 }
 
@@ -297,6 +324,12 @@ fn print(run: ProduceRun, stop: &AtomicBool) -> anyhow::Result<Exit> {
 struct Printer {
     out: Out,
     printed: u64,
+}
+
+impl Printer {
+    fn finish(mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 impl RecordSink for Printer {

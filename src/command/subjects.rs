@@ -40,10 +40,15 @@ pub fn format(config: &Config) -> Format {
 
 /// The id that the fleet's records carry; `None` where they are in JSON. The schema is registered if it is not yet.
 pub fn schema_id(config: &Config, subject: &str) -> anyhow::Result<Option<u32>> {
+    schema_id_of(format(config), config, subject)
+}
+
+/// The same for records of one form.
+pub fn schema_id_of(format: Format, config: &Config, subject: &str) -> anyhow::Result<Option<u32>> {
     if config.produce.codec == Codec::Json {
         return Ok(None);
     }
-    let schema = avro_schema(format(config), &config.produce.kinds).map_err(|error| UsageError(error.to_string()))?;
+    let schema = avro_schema(format, &config.produce.kinds).map_err(|error| UsageError(error.to_string()))?;
     Ok(Some(registry(config)?.register(subject, &schema)?))
 }
 

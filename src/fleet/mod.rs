@@ -10,6 +10,7 @@ mod avro;
 mod encode;
 mod faults;
 mod history;
+mod replay;
 mod schedule;
 mod sensor;
 mod signal;
@@ -28,6 +29,7 @@ pub use avro::avro_schema;
 pub use encode::Format;
 pub use faults::{FAULT_HEADER, Fault, FaultSettings, Malformation};
 pub use history::{Histories, History, Sent};
+pub use replay::{Columns, Extent, Replay, ReplayError, SensorColumn};
 pub use schedule::{Plan, Schedule, Timing};
 
 use avro::AvroEncoder;

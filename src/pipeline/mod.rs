@@ -5,6 +5,7 @@ mod decode;
 mod outputs;
 pub mod pacer;
 pub mod produce;
+pub mod replay;
 mod retry;
 mod schemas;
 pub mod write;

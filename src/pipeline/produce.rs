@@ -18,8 +18,8 @@ const BATCH_SLOTS: u64 = 512;
 
 /// Longest sleep: how late a stop is noticed, and by how much an acknowledgement's latency may be overstated when
 /// nothing else happens.
-const IDLE_SLEEP: Duration = Duration::from_millis(20);
-const IN_FLIGHT_SLEEP: Duration = Duration::from_millis(1);
+pub(super) const IDLE_SLEEP: Duration = Duration::from_millis(20);
+pub(super) const IN_FLIGHT_SLEEP: Duration = Duration::from_millis(1);
 
 /// How often the latencies that others watch are brought up to date.
 const LATENCIES_EVERY: Duration = Duration::from_millis(500);
@@ -188,11 +188,11 @@ pub fn produce<S: RecordSink>(
         }
         sender.serve()?;
     }
-    sender.finish(&fleet)
+    sender.finish(fleet.slots(), fleet.counts())
 }
 
 /// One run's hand on the sink.
-struct Sender<'a, S> {
+pub(super) struct Sender<'a, S> {
     sink: &'a mut S,
     stop: &'a AtomicBool,
     progress: &'a ProduceProgress,
@@ -208,7 +208,12 @@ struct Sender<'a, S> {
 }
 
 impl<'a, S: RecordSink> Sender<'a, S> {
-    fn new(sink: &'a mut S, stop: &'a AtomicBool, progress: &'a ProduceProgress, flush_timeout: Duration) -> Self {
+    pub(super) fn new(
+        sink: &'a mut S,
+        stop: &'a AtomicBool,
+        progress: &'a ProduceProgress,
+        flush_timeout: Duration,
+    ) -> Self {
         let began = Instant::now();
         Sender {
             sink,
@@ -224,11 +229,11 @@ impl<'a, S: RecordSink> Sender<'a, S> {
         }
     }
 
-    fn in_flight(&self) -> u64 {
+    pub(super) fn in_flight(&self) -> u64 {
         self.sent - self.settled.total()
     }
 
-    fn is_stopped(&mut self) -> bool {
+    pub(super) fn is_stopped(&mut self) -> bool {
         if self.stopped.is_none() && self.stop.load(Ordering::Relaxed) {
             self.stopped = Some(Instant::now());
         }
@@ -241,11 +246,19 @@ impl<'a, S: RecordSink> Sender<'a, S> {
             match fleet.step(emission) {
                 Step::End => return Ok(true),
                 Step::Nothing => {}
-                Step::Record if self.sink.try_send(emission)? => self.sent += 1,
-                Step::Record => self.insist(emission)?,
+                Step::Record => self.send_one(emission)?,
             }
         }
         Ok(false)
+    }
+
+    #[inline]
+    pub(super) fn send_one(&mut self, emission: &Emission) -> Result<(), S::Error> {
+        if self.sink.try_send(emission)? {
+            self.sent += 1;
+            return Ok(());
+        }
+        self.insist(emission)
     }
 
     /// The sink is full: waits until it has room. After a stop no longer than for the acknowledgements themselves.
@@ -265,7 +278,7 @@ impl<'a, S: RecordSink> Sender<'a, S> {
         }
     }
 
-    fn serve(&mut self) -> Result<(), S::Error> {
+    pub(super) fn serve(&mut self) -> Result<(), S::Error> {
         self.settled = self.sink.serve()?;
         self.progress.sent.store(self.sent, Ordering::Relaxed);
         self.progress
@@ -281,8 +294,8 @@ impl<'a, S: RecordSink> Sender<'a, S> {
         Ok(())
     }
 
-    /// Waits for the outstanding reports.
-    fn finish(mut self, fleet: &Fleet) -> Result<ProduceSummary, S::Error> {
+    /// Waits for the outstanding reports. `slots` were passed.
+    pub(super) fn finish(mut self, slots: u64, fleet: FleetCounts) -> Result<ProduceSummary, S::Error> {
         let deadline = Instant::now() + self.flush_timeout;
         self.serve()?;
         while self.in_flight() > 0 && Instant::now() < deadline {
@@ -296,8 +309,8 @@ impl<'a, S: RecordSink> Sender<'a, S> {
             acknowledged: deliveries.acknowledged,
             failed: (self.sent + self.untaken).saturating_sub(deliveries.acknowledged),
             first_error: deliveries.first_error.clone(),
-            slots: fleet.slots(),
-            fleet: fleet.counts(),
+            slots,
+            fleet,
             elapsed,
             records_per_s: deliveries.acknowledged as f64 / elapsed.as_secs_f64().max(1e-9),
             deliveries,
