@@ -106,6 +106,15 @@ const CONTRACT: &str = include_str!("../schemas/sensor-reading.avsc");
 
 /// Values of a sensor by time, oldest first.
 fn values(place: &Place, sensor: &str) -> Vec<f64> {
+    found(place, sensor).unwrap_or_else(|error| panic!("query --sensor {sensor}: {error}"))
+}
+
+/// The same; before the first is stored there is no such sensor.
+fn values_or_none(place: &Place, sensor: &str) -> Vec<f64> {
+    found(place, sensor).unwrap_or_default()
+}
+
+fn found(place: &Place, sensor: &str) -> Result<Vec<f64>, String> {
     let line = [
         "query",
         "--sensor",
@@ -117,13 +126,16 @@ fn values(place: &Place, sensor: &str) -> Vec<f64> {
         "--format",
         "jsonl",
     ];
-    let rows = place.ok(&line);
+    let (code, stdout, stderr) = place.run(&line);
+    if code != Some(0) {
+        return Err(stderr);
+    }
     let value = |line: &str| {
         serde_json::from_str::<Value>(line).expect(line)["value"]
             .as_f64()
             .expect(line)
     };
-    rows.lines().map(value).collect()
+    Ok(stdout.lines().map(value).collect())
 }
 
 /// Reasons of the dead letters, by source offset.
@@ -348,31 +360,6 @@ fn a_schema_that_stays_unknown_makes_dead_letters_after_its_time_and_holds_up_it
     );
     consumer.stop();
     assert_eq!(reasons(&place), ["unknown_schema", "unknown_schema"]);
-}
-
-/// Before the first is stored there is no such sensor.
-fn values_or_none(place: &Place, sensor: &str) -> Vec<f64> {
-    let line = [
-        "query",
-        "--sensor",
-        sensor,
-        "--from",
-        "2000-01-01T00:00:00Z",
-        "--order",
-        "oldest",
-        "--format",
-        "jsonl",
-    ];
-    let (code, stdout, _) = place.run(&line);
-    if code != Some(0) {
-        return Vec::new();
-    }
-    let value = |line: &str| {
-        serde_json::from_str::<Value>(line).expect(line)["value"]
-            .as_f64()
-            .expect(line)
-    };
-    stdout.lines().map(value).collect()
 }
 
 #[test]

@@ -15,8 +15,8 @@ mod plan;
 mod tests;
 
 use super::{Decoded, Decoder, FieldNames, Interner, Labels, Rejected};
-use super::{checked_name, invalid_time, missing, time_of_text, wrong_type};
-use crate::model::{Kind, Location, MAX_SENSOR_ID_BYTES, Reading, Reason, SensorId, TimeMs};
+use super::{checked_name, invalid_time, missing, name, time_of_text, wrong_type};
+use crate::model::{Kind, Location, Reading, Reason, SensorId, TimeMs};
 use bytes::{Broken, Bytes};
 use plan::{Action, Place, PlaceStep, Plan, Read, Role, Root, Step};
 
@@ -301,9 +301,7 @@ impl<'a> Found<'a> {
             }
         };
         let status = match self.status {
-            Some(Value::Text(status)) if !status.is_empty() && status.len() <= MAX_SENSOR_ID_BYTES => {
-                Some(names.intern(status))
-            }
+            Some(Value::Text(status)) => name(status).map(|status| names.intern(status)),
             _ => None,
         };
         Ok(Decoded {

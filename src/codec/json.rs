@@ -11,8 +11,8 @@ mod shape;
 
 pub(super) use shape::Shapes;
 
-use super::{Decoded, Decoder, MAX_NESTING, Rejected, checked_name, invalid_time, missing, time_of_text};
-use crate::model::{Location, MAX_SENSOR_ID_BYTES, Reading, Reason, TimeMs};
+use super::{Decoded, Decoder, MAX_NESTING, Rejected, checked_name, invalid_time, missing, name, time_of_text};
+use crate::model::{Location, Reading, Reason, TimeMs};
 
 impl Decoder {
     pub(super) fn decode_json(&mut self, payload: &[u8], readings: &mut Vec<Reading>) -> Result<Decoded, Rejected> {
@@ -60,9 +60,7 @@ impl Decoder {
             self.wide_readings(&object, readings)?;
         }
         let status = match object.get(&self.fields.status) {
-            Some(Scalar::Text(status)) if !status.is_empty() && status.len() <= MAX_SENSOR_ID_BYTES => {
-                Some(self.names.intern(status))
-            }
+            Some(Scalar::Text(status)) => name(status).map(|status| self.names.intern(status)),
             _ => None,
         };
         Ok(Decoded {

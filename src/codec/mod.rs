@@ -142,6 +142,11 @@ fn checked_name<'a>(field: &str, text: &'a str) -> Result<&'a str, Rejected> {
     Ok(text)
 }
 
+/// As long as a name may be, and not empty.
+fn name(text: &str) -> Option<&str> {
+    (1..=MAX_SENSOR_ID_BYTES).contains(&text.len()).then_some(text)
+}
+
 /// Decodes payloads and interns the names in them.
 pub struct Decoder {
     fields: FieldNames,

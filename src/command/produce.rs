@@ -311,10 +311,7 @@ fn faults(counts: &FleetCounts) -> Option<String> {
 }
 
 fn print(run: ProduceRun, stop: &AtomicBool) -> anyhow::Result<Exit> {
-    let mut sink = Printer {
-        out: Out::stdout(),
-        printed: 0,
-    };
+    let mut sink = Printer::new();
     produce(run, &mut sink, stop, &ProduceProgress::default(), || u64::MAX)?;
     sink.finish()?;
     Ok(Exit::Ok)
@@ -327,6 +324,13 @@ struct Printer {
 }
 
 impl Printer {
+    fn new() -> Printer {
+        Printer {
+            out: Out::stdout(),
+            printed: 0,
+        }
+    }
+
     fn finish(mut self) -> io::Result<()> {
         self.out.flush()
     }

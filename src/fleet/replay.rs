@@ -66,8 +66,9 @@ pub struct Replay<R> {
     encoder: Encoder,
     /// Where the records are in Avro; `encoder` is not used then.
     avro: Option<AvroEncoder>,
-    /// The row's sensor.
+    /// The row's sensor, and the same as it stands in JSON.
     id: Vec<u8>,
+    id_in_json: Vec<u8>,
     time: TimeMs,
     made: u64,
 }
@@ -116,6 +117,7 @@ impl<R: Read> Replay<R> {
             time_at,
             values_at,
             sensor_at,
+            id_in_json: escaped(&id),
             id,
             time: TimeMs(0),
             made: 0,
@@ -174,9 +176,7 @@ impl<R: Read> Replay<R> {
             let payload = &mut emission.payload;
             match &self.avro {
                 Some(avro) => avro.narrow(payload, &self.id, self.time, index, value),
-                None => self
-                    .encoder
-                    .narrow(payload, &escaped(&self.id), self.time, index, value),
+                None => self.encoder.narrow(payload, &self.id_in_json, self.time, index, value),
             };
             (emission.fault, emission.event_time, emission.slot) = (None, self.time, self.made);
             self.made += 1;
@@ -190,16 +190,16 @@ impl<R: Read> Replay<R> {
             return Err(self.bad_cell(&self.columns.time, text, "a time"));
         };
         self.time = TimeMs(time.0.saturating_add(self.shift_ms));
-        if let Some(at) = self.sensor_at {
+        if let (SensorColumn::Column(name), Some(at)) = (&self.columns.sensor, self.sensor_at) {
             let id = &self.row[at];
             if id.is_empty() {
-                let SensorColumn::Column(name) = &self.columns.sensor else {
-                    return Ok(());
-                };
                 return Err(self.bad_cell(name, id, "a sensor's id"));
             }
-            self.id.clear();
-            self.id.extend_from_slice(id.as_bytes());
+            if self.id != id.as_bytes() {
+                self.id.clear();
+                self.id.extend_from_slice(id.as_bytes());
+                self.id_in_json = escaped(&self.id);
+            }
         }
         self.next_value = 0;
         Ok(())

@@ -12,6 +12,7 @@ use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
 use super::*;
 use crate::codec::Limits;
+use crate::model::MAX_SENSOR_ID_BYTES;
 
 const ID: &str = "6f1c2d3e-0000-4000-8000-00000000abcd";
 const NOON_MS: i64 = 1_762_344_000_000;

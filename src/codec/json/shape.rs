@@ -4,10 +4,10 @@
 //! A shape is learnt from a record that was decoded, and answers only where the general way would say the same; otherwise
 //! it says nothing at all.
 
-use super::super::{FieldNames, Interner, parse_rfc3339};
+use super::super::{FieldNames, Interner, name, parse_rfc3339};
 use super::Scalar;
 use super::flat::{Field, Scanner, scan};
-use crate::model::{Kind, MAX_SENSOR_ID_BYTES, Reading, TimeMs};
+use crate::model::{Kind, Reading, TimeMs};
 
 /// Shapes that are tried: a fleet has a few kinds of devices.
 const SHAPES_MAX: usize = 4;
@@ -146,11 +146,6 @@ impl Shape {
         };
         is_whole.then_some(values)
     }
-}
-
-/// As long as a name may be, and not empty.
-fn name(text: &str) -> Option<&str> {
-    (1..=MAX_SENSOR_ID_BYTES).contains(&text.len()).then_some(text)
 }
 
 /// What each field means; nothing where one would mean two things.

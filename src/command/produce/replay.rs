@@ -17,7 +17,6 @@ use crate::kafka::producer::ReadingProducer;
 use crate::model::TimeMs;
 use crate::pipeline::produce::{FLUSH_TIMEOUT, ProduceProgress};
 use crate::pipeline::replay::{ReplayOutcome, ReplayRun, replay};
-use crate::report::Out;
 
 pub fn run(config: &Config, args: &ProduceArgs, file: &Path, stop: &AtomicBool) -> anyhow::Result<Exit> {
     let columns = columns(&args.replay, file)?;
@@ -42,10 +41,7 @@ pub fn run(config: &Config, args: &ProduceArgs, file: &Path, stop: &AtomicBool) 
         })
     };
     if args.stdout {
-        let mut sink = Printer {
-            out: Out::stdout(),
-            printed: 0,
-        };
+        let mut sink = Printer::new();
         let run = begin(shift_ms(&args.replay, extent), None)?;
         let ReplayOutcome { broken, .. } = replay(run, &mut sink, stop, &ProduceProgress::default())?;
         sink.finish()?;
