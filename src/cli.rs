@@ -49,6 +49,7 @@ Examples:
   iotpipe verify run.json                          prove a produced run
   iotpipe query --sensor SENSOR_001 --last 1h      ask
   iotpipe config                                   the settings in effect and where each came from
+  iotpipe doctor                                   what is wrong with the servers, and what to do
 
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done but with dead letters or differences,
 4 slower than the baseline, 130 interrupted twice.";
@@ -82,6 +83,9 @@ pub enum Command {
     /// Show the settings in effect and where each came from
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArgs),
+    /// Look at the configuration and the servers, and say what is wrong and what to do; changes nothing
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
 }
 
 const INIT_SCHEMA_EXAMPLES: &str = "\
@@ -420,8 +424,8 @@ pub struct DemoArgs {
     /// Sensors
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 100)]
     pub sensors: u32,
-    /// Records per second, all sensors together
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 5000)]
+    /// Records per second, all sensors together; 0 is as fast as possible
+    #[arg(long, value_name = "N", default_value_t = 5000)]
     pub rate: u32,
     /// The same seed makes the same fleet
     #[arg(long, value_name = "N", default_value_t = 42)]
@@ -443,6 +447,20 @@ Examples:
 pub struct ConfigArgs {
     /// How settings are printed
     #[arg(long, value_parser = formats(&["table", "json"]), default_value = "table")]
+    pub format: Format,
+}
+
+const DOCTOR_EXAMPLES: &str = "\
+Exit codes: 0 nothing is wrong (warnings are no failure), 1 something is.
+
+Examples:
+  iotpipe doctor
+  iotpipe doctor --format json";
+
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// How findings are printed; jsonl is one JSON object a line
+    #[arg(long, value_parser = formats(&["table", "json", "jsonl"]), default_value = "table")]
     pub format: Format,
 }
 

@@ -8,12 +8,11 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use iotpipe::registry::{Registry, RegistrySettings};
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 
 use crate::faults::oracle;
 use crate::faults::process::{Process, until, words};
+use crate::records::{all_of, send};
 use crate::servers::{Place, registry};
 use gate::Gate;
 
@@ -54,22 +53,6 @@ fn ok(place: &Place, url: &str, line: &str) -> String {
 
 fn consumer(place: &Place, url: &str, name: &str, line: &str) -> Process {
     Process::start_with(place, name, &words(line), &[("IOTPIPE_REGISTRY_URL", url)])
-}
-
-/// Sends payloads to partitions, in order.
-fn send(place: &Place, records: &[(i32, Vec<u8>)]) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &place.kafka)
-        .create()
-        .expect("a producer");
-    for (partition, payload) in records {
-        let record = BaseRecord::to(&place.topic)
-            .partition(*partition)
-            .key(b"k")
-            .payload(payload);
-        producer.send(record).map_err(|(error, _)| error).expect("sent");
-    }
-    producer.flush(Duration::from_secs(10)).expect("delivered");
 }
 
 /// A record in JSON: the number is its time.
@@ -460,8 +443,8 @@ fn a_password_opens_the_registry_and_is_never_shown() {
 #[test]
 fn init_schema_registers_the_contract_and_sees_to_its_compatibility() {
     let place = Place::new("avro_init");
-    let names =
-        ["ALERTS", "ANALYTICS"].map(|name| (format!("IOTPIPE_KAFKA_{name}_TOPIC"), format!("{}_{name}", place.topic)));
+    let names = ["ALERTS", "EVENTS", "ANALYTICS"]
+        .map(|name| (format!("IOTPIPE_KAFKA_{name}_TOPIC"), format!("{}_{name}", place.topic)));
     let run = |line: &str| {
         let mut command = place.command(&words(line));
         command.envs(names.clone()).env("IOTPIPE_REGISTRY_URL", registry());
@@ -484,12 +467,12 @@ fn init_schema_registers_the_contract_and_sees_to_its_compatibility() {
     assert_eq!(registry.latest(&subject).expect("an answer"), None);
 
     let (code, stdout, stderr) = run("init-schema --check");
-    assert_eq!((code, stdout.lines().count()), (Some(0), 3), "{stdout}{stderr}");
+    assert_eq!((code, stdout.lines().count()), (Some(0), 4), "{stdout}{stderr}");
     assert_eq!(registry.latest(&subject).expect("an answer"), None, "only checked");
 
     let (code, stdout, stderr) = run("init-schema");
     assert_eq!(code, Some(0), "{stdout}{stderr}");
-    for topic in [&place.topic, &names[0].1, &names[1].1] {
+    for topic in [&place.topic, &names[0].1, &names[1].1, &names[2].1] {
         let subject = format!("{topic}-value");
         assert_eq!(
             registry.latest(&subject).expect("an answer").expect(&subject).version,
@@ -501,7 +484,7 @@ fn init_schema_registers_the_contract_and_sees_to_its_compatibility() {
     let (code, stdout, _) = run("init-schema");
     assert_eq!(
         (code, stdout.matches("up to date (version 1").count()),
-        (Some(0), 3),
+        (Some(0), 4),
         "{stdout}"
     );
     // A schema that does not read what is there: the narrow one's field is not in the wide one.
@@ -548,8 +531,8 @@ fn a_change_that_is_not_compatible_is_refused_by_name_before_anything_is_made() 
 #[test]
 fn alerts_and_analytics_in_avro_are_what_they_are_in_json() {
     let place = Place::new("avro_outputs");
-    let names =
-        ["ALERTS", "ANALYTICS"].map(|name| (format!("IOTPIPE_KAFKA_{name}_TOPIC"), format!("{}_{name}", place.topic)));
+    let names = ["ALERTS", "EVENTS", "ANALYTICS"]
+        .map(|name| (format!("IOTPIPE_KAFKA_{name}_TOPIC"), format!("{}_{name}", place.topic)));
     let run = |keyspace: &str, line: &str| {
         let mut command = place.command(&words(line));
         command.envs(names.clone()).env("IOTPIPE_REGISTRY_URL", registry());
@@ -566,6 +549,11 @@ fn alerts_and_analytics_in_avro_are_what_they_are_in_json() {
         &place.keyspace,
         "produce --count 3000 --rate 0 --sensors 20 --seed 4 --anomaly-probability 0.02",
     );
+    // These say their status.
+    run(
+        &place.keyspace,
+        "produce --count 200 --rate 0 --sensors 20 --seed 5 --payload wide",
+    );
     run(
         &place.keyspace,
         "consume --group one --until-end --analytics --outputs-codec avro",
@@ -579,9 +567,10 @@ fn alerts_and_analytics_in_avro_are_what_they_are_in_json() {
         assert!(!binary.is_empty(), "{topic}");
         let read = python(&place, "read", topic, binary.len());
         let last = |rows: Vec<Value>| -> BTreeMap<String, Value> {
-            let key = |row: &Value| match row.get("id") {
-                Some(id) => format!("{id} {} {}", row["offset"], row["event"]),
-                None => format!(
+            let key = |row: &Value| match (row.get("id"), row.get("status")) {
+                (Some(id), _) => format!("{id} {} {}", row["offset"], row["event"]),
+                (_, Some(status)) => format!("{} {status}", row["offset"]),
+                _ => format!(
                     "{} {} {} {}",
                     row["sensor_id"], row["type"], row["size_s"], row["window_start"]
                 ),
@@ -603,30 +592,4 @@ fn without_nulls(mut row: Value) -> Value {
         .expect("an object")
         .retain(|_, value| !value.is_null());
     row
-}
-
-/// The values of all records of a topic with one partition.
-fn all_of(place: &Place, topic: &str) -> Vec<Vec<u8>> {
-    use rdkafka::Message;
-    use rdkafka::consumer::{BaseConsumer, Consumer};
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &place.kafka)
-        .set("group.id", "none")
-        .set("enable.partition.eof", "true")
-        .create()
-        .expect("a consumer");
-    let mut list = rdkafka::TopicPartitionList::new();
-    list.add_partition_offset(topic, 0, rdkafka::Offset::Beginning)
-        .expect("an offset");
-    consumer.assign(&list).expect("assigned");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let mut payloads = Vec::new();
-    while Instant::now() < deadline {
-        match consumer.poll(Duration::from_millis(200)) {
-            Some(Ok(message)) => payloads.push(message.payload().unwrap_or_default().to_vec()),
-            Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => return payloads,
-            _ => {}
-        }
-    }
-    panic!("the end of {topic} did not come");
 }

@@ -1,14 +1,16 @@
-//! Alerts and windows as Avro. They are few beside the readings, so a general writer does.
+//! Alerts, changes of status and windows as Avro. They are few beside the readings, so a general writer does.
 
 use apache_avro::Schema;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 
 use super::SchemaId;
-use crate::model::{AlertChange, SensorId, Source, TimeMs, WindowCell};
+use crate::model::{AlertChange, SensorId, Source, StatusChange, TimeMs, WindowCell};
 
 /// The contract of the topic of the alerts.
 pub const ALERT_SCHEMA: &str = include_str!("../../schemas/alert.avsc");
+/// The contract of the topic of the events.
+pub const STATUS_SCHEMA: &str = include_str!("../../schemas/status-change.avsc");
 /// The contract of the topic of the analytics.
 pub const WINDOW_SCHEMA: &str = include_str!("../../schemas/window-aggregate.avsc");
 
@@ -16,14 +18,16 @@ pub const WINDOW_SCHEMA: &str = include_str!("../../schemas/window-aggregate.avs
 #[derive(Clone, Debug)]
 pub struct AvroOutputs {
     alert: (SchemaId, Schema),
+    status: (SchemaId, Schema),
     window: (SchemaId, Schema),
 }
 
 impl AvroOutputs {
-    pub fn new(alert_id: SchemaId, window_id: SchemaId) -> AvroOutputs {
+    pub fn new(alert_id: SchemaId, status_id: SchemaId, window_id: SchemaId) -> AvroOutputs {
         let parse = |text| Schema::parse_str(text).expect("a test parses it");
         AvroOutputs {
             alert: (alert_id, parse(ALERT_SCHEMA)),
+            status: (status_id, parse(STATUS_SCHEMA)),
             window: (window_id, parse(WINDOW_SCHEMA)),
         }
     }
@@ -46,6 +50,19 @@ impl AvroOutputs {
             ("offset", Value::Long(change.offset)),
         ];
         encoded(&self.alert, fields)
+    }
+
+    pub(super) fn status(&self, change: &StatusChange, source: &Source) -> Vec<u8> {
+        let fields = vec![
+            ("sensor_id", Value::Uuid(change.sensor.0)),
+            ("label", optional(change.label.as_deref().map(text))),
+            ("at", time(change.at)),
+            ("status", text(&change.status)),
+            ("previous", optional(change.previous.as_deref().map(text))),
+            ("source", text(&source.to_string())),
+            ("offset", Value::Long(change.offset)),
+        ];
+        encoded(&self.status, fields)
     }
 
     pub(super) fn window(&self, sensor: SensorId, source: &Source, cell: &WindowCell) -> Vec<u8> {
@@ -144,10 +161,41 @@ mod tests {
                     cleared_at,
                 },
             };
-            let avro = read(ALERT_SCHEMA, 258, &AvroOutputs::new(258, 3).alert(&change, &source()));
+            let avro = read(
+                ALERT_SCHEMA,
+                258,
+                &AvroOutputs::new(258, 4, 3).alert(&change, &source()),
+            );
             let json = super::super::encode_alert(&change, &source());
             let mut json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
             // In JSON a label that is none is left out.
+            json.as_object_mut()
+                .expect("an object")
+                .entry("label")
+                .or_insert(serde_json::Value::Null);
+            assert_eq!(avro, json);
+        }
+    }
+
+    #[test]
+    fn a_change_of_status_says_in_avro_what_it_says_in_json() {
+        for (label, previous) in [(None, None), (Some(Arc::from("SENSOR_1")), Some(Arc::from("active")))] {
+            let change = StatusChange {
+                offset: 9,
+                sensor: SensorId(uuid::Uuid::from_u128(7)),
+                label,
+                at: TimeMs(1_000),
+                status: Arc::from("fault"),
+                previous,
+            };
+            let avro = read(
+                STATUS_SCHEMA,
+                4,
+                &AvroOutputs::new(258, 4, 3).status(&change, &source()),
+            );
+            let json = super::super::encode_status(&change, &source());
+            let mut json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+            // JSON leaves a label out that there is none of.
             json.as_object_mut()
                 .expect("an object")
                 .entry("label")
@@ -178,7 +226,7 @@ mod tests {
         let avro = read(
             WINDOW_SCHEMA,
             9,
-            &AvroOutputs::new(3, 9).window(sensor, &source(), &cell),
+            &AvroOutputs::new(3, 4, 9).window(sensor, &source(), &cell),
         );
         let json = super::super::encode_window(sensor, &source(), &cell);
         assert_eq!(avro, serde_json::from_slice::<serde_json::Value>(&json).expect("JSON"));

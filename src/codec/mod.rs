@@ -17,9 +17,9 @@ mod outputs;
 mod time;
 
 pub use avro::{SchemaId, schema_id};
-pub use avro_outputs::{ALERT_SCHEMA, AvroOutputs, WINDOW_SCHEMA};
+pub use avro_outputs::{ALERT_SCHEMA, AvroOutputs, STATUS_SCHEMA, WINDOW_SCHEMA};
 pub use compatibility::{is_same_schema, reads_what_was_written};
-pub use outputs::{OutputEncoding, encode_alert, encode_window};
+pub use outputs::{OutputEncoding, encode_alert, encode_status, encode_window};
 pub use time::parse_rfc3339;
 
 /// The most levels of objects and arrays in a payload.

@@ -1,10 +1,10 @@
-//! Records of the topics that `consume` writes: alerts and analytics, as JSON. Numbers that JSON does not know (infinities,
+//! Records of the topics that `consume` writes: alerts, events and analytics, as JSON. Numbers that JSON does not know (infinities,
 //! no number) are `null`.
 
 use serde::Serialize;
 
 use super::AvroOutputs;
-use crate::model::{AlertChange, SensorId, Source, WindowCell};
+use crate::model::{AlertChange, SensorId, Source, StatusChange, WindowCell};
 
 /// How the records of these topics are written.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,13 @@ impl OutputEncoding {
         match self {
             OutputEncoding::Json => encode_alert(change, source),
             OutputEncoding::Avro(avro) => avro.alert(change, source),
+        }
+    }
+
+    pub fn status(&self, change: &StatusChange, source: &Source) -> Vec<u8> {
+        match self {
+            OutputEncoding::Json => encode_status(change, source),
+            OutputEncoding::Avro(avro) => avro.status(change, source),
         }
     }
 
@@ -65,6 +72,31 @@ pub fn encode_alert(change: &AlertChange, source: &Source) -> Vec<u8> {
         value: alert.value,
         peak: alert.peak,
         cleared_at: alert.cleared_at.map(|time| time.0),
+        source: source.to_string(),
+        offset: change.offset,
+    })
+}
+
+#[derive(Serialize)]
+struct StatusRecord<'a> {
+    sensor_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'a str>,
+    at: i64,
+    status: &'a str,
+    previous: Option<&'a str>,
+    source: String,
+    offset: i64,
+}
+
+/// A change of a device's status. To be recognised by `source` and `offset`: it may come more than once.
+pub fn encode_status(change: &StatusChange, source: &Source) -> Vec<u8> {
+    json(&StatusRecord {
+        sensor_id: change.sensor.to_string(),
+        label: change.label.as_deref(),
+        at: change.at.0,
+        status: &change.status,
+        previous: change.previous.as_deref(),
         source: source.to_string(),
         offset: change.offset,
     })
@@ -160,6 +192,29 @@ mod tests {
         let expected = r#"{"id":"537aa603-78c7-542e-b224-e5219ddd94c0","sensor_id":"00000000-0000-0000-0000-000000000000","type":"temperature","rule":"hot","severity":"warning","event":"raised","raised_at":1000,"value":31.5,"peak":31.5,"cleared_at":null,"source":"t/00000000-0000-0000-0000-000000000000/3","offset":9}"#;
         let expected = expected.to_owned();
         assert_eq!(String::from_utf8(encode_alert(&change, &source)), Ok(expected));
+    }
+
+    #[test]
+    fn a_change_of_status_says_what_was_before() {
+        let mut change = StatusChange {
+            offset: 9,
+            sensor: SensorId(uuid::Uuid::nil()),
+            label: Some(Arc::from("SENSOR_1")),
+            at: TimeMs(1_000),
+            status: Arc::from("fault"),
+            previous: Some(Arc::from("active")),
+        };
+        let expected = r#"{"sensor_id":"00000000-0000-0000-0000-000000000000","label":"SENSOR_1","at":1000,"status":"fault","previous":"active","source":"t/00000000-0000-0000-0000-000000000000/3","offset":9}"#;
+        assert_eq!(
+            String::from_utf8(encode_status(&change, &source())),
+            Ok(expected.to_owned())
+        );
+        (change.label, change.previous) = (None, None);
+        let expected = r#"{"sensor_id":"00000000-0000-0000-0000-000000000000","at":1000,"status":"fault","previous":null,"source":"t/00000000-0000-0000-0000-000000000000/3","offset":9}"#;
+        assert_eq!(
+            String::from_utf8(encode_status(&change, &source())),
+            Ok(expected.to_owned())
+        );
     }
 
     #[test]

@@ -13,7 +13,9 @@ use crate::codec::{FieldNames, Limits, OutputEncoding};
 use crate::config::{self, Config};
 use crate::kafka::consumer::ConsumerSettings;
 use crate::model::ProcessingConfig;
-use crate::pipeline::consume::{ConsumeControl, ConsumeSettings, ConsumeSnapshot, ConsumeSummary, consume};
+use crate::pipeline::consume::{
+    ConsumeControl, ConsumeSettings, ConsumeSnapshot, ConsumeSummary, OutputTopics, consume,
+};
 use crate::processor::{self, OnDataLoss, StartPolicy};
 use crate::report::{Out, duration, grouped, rate, summary};
 use crate::store::AnyStore;
@@ -81,8 +83,11 @@ pub fn settings(config: &Config, args: &ConsumeArgs) -> ConsumeSettings {
             topic_id: None,
         },
         dead_letter_topic: config.kafka.dlq_topic.clone(),
-        alerts_topic: config.kafka.alerts_topic.clone(),
-        analytics_topic: config.kafka.analytics_topic.clone(),
+        topics: OutputTopics {
+            alerts: config.kafka.alerts_topic.clone(),
+            events: config.kafka.events_topic.clone(),
+            analytics: config.kafka.analytics_topic.clone(),
+        },
         fields,
         limits: Limits {
             max_payload_bytes: usize::try_from(consume.max_payload.0).unwrap_or(usize::MAX),

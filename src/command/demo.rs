@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::fleet::{Emission, FaultSettings, Fleet, FleetSettings, Format, Timing};
 use crate::kafka::embedded::{EmbeddedBroker, LAG_MAX};
 use crate::kafka::producer::ReadingProducer;
-use crate::model::{Order, ReadingsQuery, SensorId};
+use crate::model::{Order, ReadingsQuery, SensorId, TimeMs};
 use crate::pipeline;
 use crate::pipeline::consume::{ConsumeControl, ConsumeSummary};
 use crate::pipeline::produce::{ProduceProgress, ProduceRun, ProduceSummary, produce};
@@ -33,6 +33,8 @@ const ANOMALY_PROBABILITY: f64 = 0.002;
 const SPARK_READINGS: usize = 60;
 /// Readings in the table at the end.
 const LATEST: u64 = 10;
+/// More records a second than any machine takes through the embedded broker and SQLite.
+const UNPACED_RATE_MAX: f64 = 1_000_000.0;
 const VIEW_INTERVAL: Duration = Duration::from_millis(250);
 /// How long what was produced may take to be stored once producing has ended.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -54,6 +56,7 @@ pub fn run(config: &Config, args: &DemoArgs) -> anyhow::Result<Exit> {
     broker.create_topic(&config.kafka.topic, PARTITIONS)?;
     broker.create_topic(&config.kafka.dlq_topic, 1)?;
     broker.create_topic(&config.kafka.alerts_topic, 1)?;
+    broker.create_topic(&config.kafka.events_topic, 1)?;
     let stop = stop::on_signals()?;
     let fleet = fleet(args)?;
     let sensor = first_sensor(args)?;
@@ -129,7 +132,7 @@ fn fleet_settings(args: &DemoArgs) -> anyhow::Result<(FleetSettings, Option<f64>
         interval: None,
         count: None,
         duration: Some(args.duration),
-        start: None,
+        start: (args.rate == 0).then(|| unpaced_start(args)),
         silence: 0.0,
     };
     let plan = timing.plan(now())?;
@@ -146,6 +149,12 @@ fn fleet_settings(args: &DemoArgs) -> anyhow::Result<(FleetSettings, Option<f64>
         slots: plan.slots,
     };
     Ok((settings, plan.slots_per_s))
+}
+
+/// Without a pace each sensor has a reading a second: the first lies so long ago that none lies ahead of now.
+fn unpaced_start(args: &DemoArgs) -> TimeMs {
+    let readings = args.duration.as_secs_f64() * UNPACED_RATE_MAX / f64::from(args.sensors);
+    TimeMs(now().0 - (readings * 1000.0) as i64)
 }
 
 fn fleet(args: &DemoArgs) -> anyhow::Result<ProduceRun> {

@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::{Exit, UsageError, runtime};
 use crate::cli::InitSchemaArgs;
 use crate::config::Config;
+use crate::kafka::KafkaError;
 use crate::kafka::admin::{TopicOutcome, TopicSpec, Topics};
 use crate::kafka::letters::marks_topic;
 use crate::report::Out;
 use crate::store::schema;
 
-mod contract;
+pub(super) mod contract;
 
 use contract::Contract;
 
@@ -75,12 +76,8 @@ fn checked(contract: &Contract, out: &mut Out, tell_all: bool) -> anyhow::Result
 /// Answers whether all topics can be used.
 async fn make_topics(config: &Config, out: &mut Out) -> anyhow::Result<bool> {
     let admin = Topics::connect(&config.kafka())?;
-    let largest = admin.setting(&config.kafka.topic, "max.message.bytes").await?;
-    let largest = largest
-        .and_then(|bytes| bytes.parse().ok())
-        .unwrap_or(MESSAGE_MAX_BYTES);
     let mut usable = true;
-    for spec in topics(config, largest) {
+    for spec in wanted_topics(config, &admin).await? {
         match admin.ensure(&spec).await? {
             TopicOutcome::Created => out.line(&format!("topic {}: created", describe(&spec)))?,
             TopicOutcome::Exists(differences) => {
@@ -89,27 +86,19 @@ async fn make_topics(config: &Config, out: &mut Out) -> anyhow::Result<bool> {
                     usable &= !difference.fatal;
                     let kind = if difference.fatal { "error" } else { "warning" };
                     out.note(&format!(
-                        "{kind}: topic {}: {} is {}, should be {}{}",
+                        "{kind}: topic {}: {} is {}, should be {}{}{}",
                         difference.topic,
                         difference.setting,
                         difference.is,
                         difference.should,
-                        remedy(&difference.setting)
+                        if difference.remedy().is_empty() { "" } else { ": " },
+                        difference.remedy()
                     ));
                 }
             }
         }
     }
     Ok(usable)
-}
-
-/// What to do about a setting that differs.
-fn remedy(setting: &str) -> &'static str {
-    match setting {
-        "partitions" => ": ask for as many as there are (--partitions), or add some with Kafka's tools",
-        "cleanup.policy" => ": readings must not be compacted away; alter it with Kafka's tools",
-        _ => "",
-    }
 }
 
 /// Answers whether the tables can be used.
@@ -134,6 +123,13 @@ async fn make_tables(config: &Config, out: &mut Out) -> anyhow::Result<bool> {
         ));
     }
     Ok(report.differences.is_empty())
+}
+
+/// The topics as they should be, beside the one of the readings as it is.
+pub(super) async fn wanted_topics(config: &Config, admin: &Topics) -> Result<Vec<TopicSpec>, KafkaError> {
+    let largest = admin.setting(&config.kafka.topic, "max.message.bytes").await?;
+    let largest = largest.and_then(|bytes| bytes.parse().ok());
+    Ok(topics(config, largest.unwrap_or(MESSAGE_MAX_BYTES)))
 }
 
 /// The topics as they should be. `largest` is the source topic's largest message, bytes.
@@ -165,6 +161,7 @@ pub fn topics(config: &Config, largest: u64) -> Vec<TopicSpec> {
         dead_letters,
         spec(&marks_topic(&kafka.dlq_topic), 1, marks_retention),
         spec(&kafka.alerts_topic, kafka.alerts_partitions, kafka.alerts_retention),
+        spec(&kafka.events_topic, kafka.events_partitions, kafka.events_retention),
         spec(
             &kafka.analytics_topic,
             kafka.analytics_partitions,

@@ -6,6 +6,7 @@ mod config;
 mod consume;
 mod demo;
 mod dlq;
+mod doctor;
 mod init_schema;
 mod produce;
 pub mod query;
@@ -71,6 +72,7 @@ pub fn run(invocation: &Invocation, environment: Environment) -> anyhow::Result<
         Command::Dlq(command) => dlq::run(&config, command),
         Command::Bench(command) => bench::run(&config, command),
         Command::Demo(args) => demo::run(&config, args),
+        Command::Doctor(args) => doctor::run(&config, args),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The contract in the registry: which schema belongs to which subject, and a fleet that keeps to it.
 
 use super::UsageError;
-use crate::codec::{ALERT_SCHEMA, AvroOutputs, OutputEncoding, WINDOW_SCHEMA};
+use crate::codec::{ALERT_SCHEMA, AvroOutputs, OutputEncoding, STATUS_SCHEMA, WINDOW_SCHEMA};
 use crate::config::{Codec, Config, Payload};
 use crate::fleet::{Fleet, FleetError, FleetSettings, Format, avro_schema};
 use crate::registry::Registry;
@@ -17,7 +17,7 @@ pub fn of_topic(topic: &str) -> String {
     format!("{topic}-value")
 }
 
-/// All subjects: of the readings, the alerts and the windows.
+/// All subjects: of the readings, the alerts, the events and the windows.
 pub fn all(config: &Config) -> Result<Vec<Subject>, FleetError> {
     let kafka = &config.kafka;
     let subject = |topic: &str, schema: String| Subject {
@@ -27,6 +27,7 @@ pub fn all(config: &Config) -> Result<Vec<Subject>, FleetError> {
     Ok(vec![
         subject(&kafka.topic, avro_schema(format(config), &config.produce.kinds)?),
         subject(&kafka.alerts_topic, ALERT_SCHEMA.to_owned()),
+        subject(&kafka.events_topic, STATUS_SCHEMA.to_owned()),
         subject(&kafka.analytics_topic, WINDOW_SCHEMA.to_owned()),
     ])
 }
@@ -52,15 +53,16 @@ pub fn schema_id_of(format: Format, config: &Config, subject: &str) -> anyhow::R
     Ok(Some(registry(config)?.register(subject, &schema)?))
 }
 
-/// How `consume` writes alerts and windows. Their schemas are registered if they are not yet.
+/// How `consume` writes alerts, changes of status and windows. Their schemas are registered if they are not yet.
 pub fn outputs(config: &Config) -> anyhow::Result<OutputEncoding> {
     if config.consume.outputs_codec == Codec::Json {
         return Ok(OutputEncoding::Json);
     }
     let registry = registry(config)?;
     let alert = registry.register(&of_topic(&config.kafka.alerts_topic), ALERT_SCHEMA)?;
+    let status = registry.register(&of_topic(&config.kafka.events_topic), STATUS_SCHEMA)?;
     let window = registry.register(&of_topic(&config.kafka.analytics_topic), WINDOW_SCHEMA)?;
-    Ok(OutputEncoding::Avro(Box::new(AvroOutputs::new(alert, window))))
+    Ok(OutputEncoding::Avro(Box::new(AvroOutputs::new(alert, status, window))))
 }
 
 /// The registry that must be there.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use super::error::{UsageError, suggestion};
 use super::layers::{Given, Layer, Origin};
@@ -145,6 +146,31 @@ pub(super) fn password(environment: &Environment, name: &str) -> Result<GivenSec
         (None, None) => Ok(None),
     }?;
     Ok(secret.map(|(text, origin)| (Secret::new(text), Origin::Variable(origin))))
+}
+
+/// A file with a password in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SecretFile {
+    /// The variable that names it.
+    pub variable: String,
+    pub path: PathBuf,
+}
+
+impl SecretFile {
+    /// Whether users other than its owner and group may read it.
+    pub fn is_readable_by_others(&self) -> std::io::Result<bool> {
+        Ok(std::fs::metadata(&self.path)?.permissions().mode() & 0o004 != 0)
+    }
+}
+
+/// The files that passwords are read from.
+pub(super) fn secret_files(environment: &Environment) -> Vec<SecretFile> {
+    let files = PASSWORDS.iter().filter_map(|name| {
+        let variable = format!("{name}_FILE");
+        let path = PathBuf::from(environment.get(&variable).ok()??);
+        Some(SecretFile { variable, path })
+    });
+    files.collect()
 }
 
 /// Passwords' variables.

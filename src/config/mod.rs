@@ -25,7 +25,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use choices::{Codec, OnDataLoss, Payload, SqliteSynchronous, Start};
-pub use environment::Environment;
+pub use environment::{Environment, SecretFile};
 pub use error::UsageError;
 pub use layers::Origin;
 pub use settings::{
@@ -86,6 +86,8 @@ pub struct Config {
     pub listing: Vec<Listed>,
     /// What looks like a slip, a line each.
     pub warnings: Vec<String>,
+    /// Files that hold passwords.
+    pub secret_files: Vec<SecretFile>,
 }
 
 /// Properties by name; what may be a secret is masked when they are printed.
@@ -174,6 +176,7 @@ impl Config {
             },
             listing,
             warnings: environment::unknown(environment),
+            secret_files: environment::secret_files(environment),
         })
     }
 

@@ -174,6 +174,8 @@ settings! {
         dlq_topic: String = "{kafka.topic}.dlq";
         /// Topic of the alerts.
         alerts_topic: String = "alerts";
+        /// Topic of the events: changes of the devices' status.
+        events_topic: String = "events";
         /// Topic of the analytics.
         analytics_topic: String = "analytics";
         /// Partitions of the topic of the readings.
@@ -194,6 +196,10 @@ settings! {
         alerts_partitions: i32 = "1", check within(1..=100_000);
         /// How long alerts are kept.
         alerts_retention: Option<Duration> = "90d";
+        /// Partitions of the topic of the events.
+        events_partitions: i32 = "{kafka.partitions}", check within(1..=100_000);
+        /// How long events are kept.
+        events_retention: Option<Duration> = "30d";
         /// Partitions of the topic of the analytics.
         analytics_partitions: i32 = "{kafka.partitions}", check within(1..=100_000);
         /// How long analytics are kept.
@@ -269,7 +275,7 @@ settings! {
         loaders: usize = "256", flags &["--loaders"], on CONSUMERS, check within(1..=4096);
         /// The largest record that is decoded; a larger one is a dead letter.
         max_payload: ByteSize = "1MiB";
-        /// Encoding of the alerts and analytics that are sent: `json`, or `avro` with schemas in the registry.
+        /// Encoding of the alerts, events and analytics that are sent: `json`, or `avro` with schemas in the registry.
         outputs_codec: Codec = "json", flags &["--outputs-codec"], on &["consume"];
         /// How often offsets are committed.
         commit_interval: Duration = "1s", check between("10ms", "1h");

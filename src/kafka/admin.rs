@@ -30,6 +30,29 @@ pub struct TopicDifference {
     pub fatal: bool,
 }
 
+impl TopicDifference {
+    /// What to do about it; empty where nobody knows better.
+    pub fn remedy(&self) -> &'static str {
+        match self.setting.as_str() {
+            "partitions" => "ask for as many as there are (--partitions), or add some with Kafka's tools",
+            "cleanup.policy" => "readings must not be compacted away; alter it with Kafka's tools",
+            _ => "",
+        }
+    }
+}
+
+/// A topic that is there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopicFound {
+    pub partitions: usize,
+    /// The fewest of one partition.
+    pub replicas: usize,
+    /// In effect, by Kafka's names.
+    pub settings: BTreeMap<String, String>,
+    /// From what was asked for.
+    pub differences: Vec<TopicDifference>,
+}
+
 /// What was done about one topic.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TopicOutcome {
@@ -68,6 +91,27 @@ impl Topics {
             .fetch_metadata(None, REACH_TIMEOUT)
             .map_err(|error| KafkaError::request("reading the metadata", &brokers, &error))?;
         Ok(Topics { client, brokers })
+    }
+
+    /// How many brokers there are.
+    pub fn brokers(&self) -> Result<usize, KafkaError> {
+        let metadata = self.client.inner().fetch_metadata(None, REACH_TIMEOUT);
+        let metadata = metadata.map_err(|error| KafkaError::request("reading the metadata", &self.brokers, &error))?;
+        Ok(metadata.brokers().len())
+    }
+
+    /// The topic beside what is asked for; `None` where the brokers know of none.
+    pub async fn inspect(&self, spec: &TopicSpec) -> Result<Option<TopicFound>, KafkaError> {
+        // First what makes no topic by asking for it.
+        let Some(settings) = self.settings(&spec.name).await? else {
+            return Ok(None);
+        };
+        Ok(self.shape(&spec.name)?.map(|(partitions, replicas)| TopicFound {
+            partitions,
+            replicas,
+            differences: compare(spec, partitions, replicas, &settings),
+            settings,
+        }))
     }
 
     /// Makes the topic, or compares it with what is asked for. Two processes may do so at once.
@@ -173,12 +217,8 @@ impl Topics {
     async fn differences(&self, spec: &TopicSpec) -> Result<Vec<TopicDifference>, KafkaError> {
         let deadline = Instant::now() + SPREAD_TIMEOUT;
         loop {
-            let shape = self.shape(&spec.name)?;
-            let settings = self.settings(&spec.name).await?;
-            match (shape, settings) {
-                (Some((partitions, replicas)), Some(settings)) => {
-                    return Ok(compare(spec, partitions, replicas, &settings));
-                }
+            match self.inspect(spec).await? {
+                Some(found) => return Ok(found.differences),
                 // Made a moment ago, by another process perhaps: not every broker has heard of it yet.
                 _ if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(100)).await,
                 _ => {

@@ -117,7 +117,9 @@ pub struct GroupContext {
     topic: String,
     gauges: Arc<ConsumerGauges>,
     rebalances: Mutex<VecDeque<Rebalance>>,
-    closing: AtomicBool,
+    /// Nobody answers rebalances: before the loop of the poll thread, and after it. A client whose rebalance is never answered is
+    /// never closed.
+    unattended: AtomicBool,
 }
 
 impl ClientContext for GroupContext {
@@ -147,9 +149,9 @@ impl ConsumerContext for GroupContext {
         let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
         let assigned = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         let lost = consumer.assignment_lost();
-        let closing = self.closing.load(Ordering::Relaxed);
-        // Answered at once: an empty list (nobody would), a lost assignment, and whatever comes while closing.
-        let event = match (assigned, partitions.is_empty() || lost || closing) {
+        let unattended = self.unattended.load(Ordering::Relaxed);
+        // Answered at once: an empty list (nobody would), a lost assignment, and whatever comes when nobody answers.
+        let event = match (assigned, partitions.is_empty() || lost || unattended) {
             (true, false) => Rebalance::Assigned(partitions),
             (false, false) => Rebalance::Revoked(partitions),
             (true, true) => return warn_if_failed("assign", assign(consumer, list)),
@@ -220,7 +222,7 @@ pub fn join(
         topic: settings.topic.clone(),
         gauges,
         rebalances: Mutex::default(),
-        closing: AtomicBool::new(false),
+        unattended: AtomicBool::new(true),
     };
     let consumer: BaseConsumer<GroupContext> = kafka
         .client_config(&role)
@@ -303,6 +305,7 @@ impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch) -> Verdict> PollThread<D> {
 
     /// Polls until it is told to close, or nobody listens any more. Leaves the group when it returns.
     pub fn run(mut self) {
+        self.consumer.context().unattended.store(false, Ordering::Relaxed);
         while !self.closed {
             self.take_commands(Duration::ZERO);
             self.offer_parked();
@@ -310,7 +313,7 @@ impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch) -> Verdict> PollThread<D> {
             self.hand_over();
             self.give_up_release();
         }
-        self.consumer.context().closing.store(true, Ordering::Relaxed);
+        self.consumer.context().unattended.store(true, Ordering::Relaxed);
     }
 
     /// One batch at most; ends early when nothing is at hand.
@@ -405,6 +408,10 @@ impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch) -> Verdict> PollThread<D> {
             match rebalance {
                 Rebalance::Assigned(partitions) => {
                     events::partitions_assigned(&partitions);
+                    // A member that the group took for gone may get back what it has not let go of yet: librdkafka takes a
+                    // partition up only once.
+                    let kept = partitions.iter().filter(|partition| self.revoking.contains(partition));
+                    self.release(&kept.copied().collect::<Vec<_>>());
                     self.assigning = partitions.iter().map(|partition| (*partition, None)).collect();
                     self.waiting.push_back(FromConsumer::Assigned(partitions));
                 }

@@ -10,6 +10,7 @@ pub mod letters;
 mod log;
 pub mod metadata;
 pub mod outputs;
+pub mod preflight;
 pub mod producer;
 mod settings;
 mod topic_id;

@@ -1,9 +1,10 @@
-//! Writes what `consume` makes of readings: alerts, and windows for analytics.
+//! Writes what `consume` makes of readings: alerts and events, and windows for analytics.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
+use rdkafka::Message;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
@@ -24,18 +25,18 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Box<Group>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, group: Box<Group>) {
-        let failure = result.as_ref().err().map(|(error, _)| error.to_string());
+        let failure = result.as_ref().err();
+        let failure = failure.map(|(error, message)| failed(message.topic(), &error.to_string()));
         // Nobody listens any more only when the process ends.
         let _ = self.report.send((*group, failure));
         (self.wake)();
     }
 }
 
-/// Sends records to one topic; groups of them are reported once all are acknowledged. It waits for brokers for as long
-/// as it takes.
+/// Sends records; groups of them are reported once all are acknowledged, in whatever topics. It waits for brokers for as
+/// long as it takes.
 pub struct OutputProducer {
     producer: ThreadedProducer<Context>,
-    topic: String,
     reports: Receiver<(Group, Option<String>)>,
     /// Records on their way, by group.
     waiting: HashMap<Group, usize>,
@@ -43,11 +44,7 @@ pub struct OutputProducer {
 
 impl OutputProducer {
     /// `wake` is called whenever something was delivered, on a thread of the producer's.
-    pub fn new(
-        kafka: &KafkaSettings,
-        topic: &str,
-        wake: impl Fn() + Send + Sync + 'static,
-    ) -> Result<OutputProducer, KafkaError> {
+    pub fn new(kafka: &KafkaSettings, wake: impl Fn() + Send + Sync + 'static) -> Result<OutputProducer, KafkaError> {
         let config = kafka.client_config(&[
             ("acks", "all"),
             ("enable.idempotence", "true"),
@@ -62,24 +59,23 @@ impl OutputProducer {
                 report,
                 wake: Box::new(wake),
             })
-            .map_err(|error| KafkaError::client("producer of alerts and analytics", &error))?;
+            .map_err(|error| KafkaError::client("producer of alerts, events and analytics", &error))?;
         Ok(OutputProducer {
             producer,
-            topic: topic.to_owned(),
             reports,
             waiting: HashMap::new(),
         })
     }
 
     /// An error that says so where there is no such topic, or no broker.
-    pub fn check_topic(&self, brokers: &str) -> Result<(), KafkaError> {
-        super::metadata::partitions(self.producer.client(), &self.topic, brokers, Duration::from_secs(5)).map(|_| ())
+    pub fn check_topic(&self, topic: &str, brokers: &str) -> Result<(), KafkaError> {
+        super::metadata::partitions(self.producer.client(), topic, brokers, Duration::from_secs(5)).map(|_| ())
     }
 
     /// Hands one record of a group over. All of a group are to be handed over before deliveries are asked for again.
-    pub fn send(&mut self, group: Group, key: &str, payload: &[u8]) -> Result<(), KafkaError> {
+    pub fn send(&mut self, group: Group, topic: &str, key: &str, payload: &[u8]) -> Result<(), KafkaError> {
         *self.waiting.entry(group).or_default() += 1;
-        let mut record = BaseRecord::with_opaque_to(&self.topic, Box::new(group))
+        let mut record = BaseRecord::with_opaque_to(topic, Box::new(group))
             .key(key)
             .payload(payload);
         loop {
@@ -90,7 +86,7 @@ impl OutputProducer {
                     record = refused;
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                Err((error, _)) => return Err(self.failed(&error.to_string())),
+                Err((error, _)) => return Err(KafkaError(failed(topic, &error.to_string()))),
             }
         }
     }
@@ -100,7 +96,7 @@ impl OutputProducer {
         let mut done = Vec::new();
         while let Ok((group, failure)) = self.reports.try_recv() {
             if let Some(failure) = failure {
-                return Err(self.failed(&failure));
+                return Err(KafkaError(failure));
             }
             if let Some(waiting) = self.waiting.get_mut(&group) {
                 *waiting -= 1;
@@ -112,12 +108,11 @@ impl OutputProducer {
         }
         Ok(done)
     }
+}
 
-    fn failed(&self, why: &str) -> KafkaError {
-        KafkaError(format!(
-            "writing to topic {} failed: {why}: check that the topic exists (`iotpipe init-schema`) and that it may be \
-             written",
-            self.topic
-        ))
-    }
+fn failed(topic: &str, why: &str) -> String {
+    format!(
+        "writing to topic {topic} failed: {why}: check that the topic exists (`iotpipe init-schema`) and that it may be \
+         written"
+    )
 }

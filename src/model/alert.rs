@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Kind, SensorId, Source, TimeMs};
+use super::{Kind, SensorId, Source, StatusChange, TimeMs};
 
 /// Namespace of alert ids. Fixed for ever: changing it would raise every alert a second time after a replay.
 const ALERT_NAMESPACE: Uuid = Uuid::from_u128(0x5b0c_8f0e_4a7d_5c3e_9d1f_27c1_6a90_e4b8);
@@ -113,21 +113,23 @@ pub struct AlertChange {
     pub alert: Alert,
 }
 
-/// Changes of alerts of one sensor, in the order of offsets, with what is active after the last of them.
+/// Changes of alerts and of the status of one sensor, in the order of offsets, with what is active after the last of them. The
+/// store keeps the alerts; the topics get both.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AlertWrite {
     pub id: super::WriteId,
     pub partition: i32,
     pub sensor: SensorId,
     pub source: Arc<Source>,
-    /// Never empty.
+    /// Not empty where `statuses` is.
     pub changes: Vec<AlertChange>,
+    pub statuses: Vec<StatusChange>,
     /// Active alerts of this sensor and source once the last change is in, with the time they were raised at.
     pub active: Vec<(AlertId, TimeMs)>,
 }
 
 impl AlertWrite {
-    /// Offset of the last change.
+    /// Offset of the last change of an alert.
     pub fn last_offset(&self) -> i64 {
         self.changes.last().map_or(-1, |change| change.offset)
     }

@@ -33,13 +33,12 @@ use crate::telemetry::events;
 pub struct ConsumeSettings {
     pub consumer: ConsumerSettings,
     pub dead_letter_topic: String,
-    pub alerts_topic: String,
-    pub analytics_topic: String,
+    pub topics: OutputTopics,
     pub fields: FieldNames,
     pub limits: Limits,
     /// Where the schemas of records in Avro are; without, such records are dead letters.
     pub registry: Option<RegistrySettings>,
-    /// How alerts and analytics are written.
+    /// How alerts, events and analytics are written.
     pub outputs: OutputEncoding,
     pub processor: processor::Settings,
     /// End once the group has committed every partition's end as of the start.
@@ -48,6 +47,15 @@ pub struct ConsumeSettings {
     pub duration: Option<Duration>,
     /// How long finishing what was polled may take once it is to end.
     pub drain_timeout: Duration,
+}
+
+/// Where what is made of readings goes.
+#[derive(Clone, Debug)]
+pub struct OutputTopics {
+    pub alerts: String,
+    /// Changes of the devices' status.
+    pub events: String,
+    pub analytics: String,
 }
 
 /// Why a run ended badly.
@@ -383,6 +391,8 @@ impl<'s, S: Store> Run<'s, S> {
     fn carry_out(&mut self, effect: Effect) -> Result<(), ConsumeError> {
         match effect {
             Effect::Write(write) => self.writers.send(ToStore::Write(write)),
+            // The store keeps no changes of status.
+            Effect::WriteAlerts(alerts) if alerts.changes.is_empty() => self.outputs.send_alerts(&alerts)?,
             Effect::WriteAlerts(alerts) => self.writers.send(ToStore::Alerts(alerts)),
             Effect::Load(load) => self.load(load),
             Effect::Publish(windows) => self.outputs.publish(&windows)?,

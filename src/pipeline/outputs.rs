@@ -1,7 +1,7 @@
-//! The topics that `consume` writes: alerts, each with its word when it is acknowledged, and analytics, a commit's worth at
-//! a time.
+//! The topics that `consume` writes: alerts and events, each with its word when it is acknowledged, and analytics, a commit's
+//! worth at a time.
 
-use super::consume::ConsumeSettings;
+use super::consume::{ConsumeSettings, OutputTopics};
 use crate::codec::OutputEncoding;
 use crate::kafka::outputs::OutputProducer;
 use crate::kafka::{KafkaError, KafkaSettings};
@@ -10,8 +10,10 @@ use crate::processor::{ChangedWindow, Event};
 
 /// The producers of the topics that are in use.
 pub struct Outputs {
+    /// Of alerts and events.
     alerts: Option<OutputProducer>,
     analytics: Option<OutputProducer>,
+    topics: OutputTopics,
     encoding: OutputEncoding,
 }
 
@@ -25,29 +27,37 @@ impl Outputs {
         settings: &ConsumeSettings,
         wake: impl Fn() + Clone + Send + Sync + 'static,
     ) -> Result<Outputs, KafkaError> {
-        let producer = |is_needed: bool, topic: &str| -> Result<Option<OutputProducer>, KafkaError> {
+        let producer = |is_needed: bool, topics: &[&String]| -> Result<Option<OutputProducer>, KafkaError> {
             if !is_needed {
                 return Ok(None);
             }
-            let producer = OutputProducer::new(kafka, topic, wake.clone())?;
-            producer.check_topic(&kafka.brokers)?;
+            let producer = OutputProducer::new(kafka, wake.clone())?;
+            for topic in topics {
+                producer.check_topic(topic, &kafka.brokers)?;
+            }
             Ok(Some(producer))
         };
+        let topics = settings.topics.clone();
         Ok(Outputs {
-            alerts: producer(settings.processor.processing.alerts, &settings.alerts_topic)?,
-            analytics: producer(settings.processor.analytics, &settings.analytics_topic)?,
+            alerts: producer(settings.processor.processing.alerts, &[&topics.alerts, &topics.events])?,
+            analytics: producer(settings.processor.analytics, &[&topics.analytics])?,
+            topics,
             encoding: settings.outputs.clone(),
         })
     }
 
-    /// Alerts that the store has: to the topic, where somebody may look them up in the store at once.
+    /// Alerts that the store has, and changes of status: to their topics. Alerts may be looked up in the store at once.
     pub fn send_alerts(&mut self, alerts: &AlertWrite) -> Result<(), KafkaError> {
         let Some(producer) = &mut self.alerts else {
             return Ok(());
         };
         for change in &alerts.changes {
             let payload = self.encoding.alert(change, &alerts.source);
-            producer.send(alerts.id.0, &alerts.sensor.to_string(), &payload)?;
+            producer.send(alerts.id.0, &self.topics.alerts, &alerts.sensor.to_string(), &payload)?;
+        }
+        for change in &alerts.statuses {
+            let payload = self.encoding.status(change, &alerts.source);
+            producer.send(alerts.id.0, &self.topics.events, &alerts.sensor.to_string(), &payload)?;
         }
         Ok(())
     }
@@ -58,7 +68,12 @@ impl Outputs {
         };
         for window in windows {
             let payload = self.encoding.window(window.sensor, &window.source, &window.cell);
-            producer.send(ANALYTICS_GROUP, &window.sensor.to_string(), &payload)?;
+            producer.send(
+                ANALYTICS_GROUP,
+                &self.topics.analytics,
+                &window.sensor.to_string(),
+                &payload,
+            )?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Folding;
 use super::detectors::{Change, Detectors, canonical};
-use super::state::{self, Head};
+use super::state::{self, Head, State, Status};
 use super::teeth::{self, Tooth};
 use crate::model::{Aggregate, Kind, ReadingRow, StateCell, TimeMs, WindowCell, WindowKey, window_start};
 
@@ -22,6 +22,7 @@ pub struct Cells {
     measures: Vec<Measure>,
     /// Of them, how many have detectors.
     detected_kinds: usize,
+    status: Option<Status>,
     /// [`Head::newest`] as it was last sent.
     newest_sent: TimeMs,
 }
@@ -65,15 +66,16 @@ const NEVER: Aggregate = Aggregate {
 impl Cells {
     /// From the state's bytes as loaded; where there are none nothing of the sensor was ever folded.
     pub fn new(bytes: Option<&[u8]>) -> Result<Cells, String> {
-        let (head, measures) = match bytes {
+        let State { head, status, measures } = match bytes {
             Some(bytes) => state::decode(bytes)?,
-            None => (
-                Head {
+            None => State {
+                head: Head {
                     last_offset: -1,
                     newest: TimeMs(i64::MIN),
                 },
-                Vec::new(),
-            ),
+                status: None,
+                measures: Vec::new(),
+            },
         };
         let detected_kinds = measures.len();
         let measures = measures.into_iter().map(|(kind, detectors)| Measure {
@@ -86,6 +88,7 @@ impl Cells {
             state_dirty: false,
             measures: measures.collect(),
             detected_kinds,
+            status,
             newest_sent: head.newest,
         })
     }
@@ -181,8 +184,15 @@ impl Cells {
         }
     }
 
-    /// Folds one record whose windows are all here. What becomes of alerts is appended to `changes`, with the measure.
-    pub fn fold(&mut self, folding: &Folding, offset: i64, rows: &[ReadingRow], changes: &mut Vec<(Kind, Change)>) {
+    /// Folds one record whose windows are all here. What becomes of alerts is appended to `changes`, with the measure. Answers
+    /// whether the state had not seen the record.
+    pub fn fold(
+        &mut self,
+        folding: &Folding,
+        offset: i64,
+        rows: &[ReadingRow],
+        changes: &mut Vec<(Kind, Change)>,
+    ) -> bool {
         self.enter_measures(rows.iter().map(|row| &row.kind));
         for row in rows {
             let measure = self.measure_mut(&row.kind);
@@ -191,7 +201,7 @@ impl Cells {
             }
         }
         if offset <= self.head.last_offset && !teeth::is_out(Tooth::LastOffsetPerCell) {
-            return;
+            return false;
         }
         if folding.detects {
             self.detect(folding, offset, rows, changes);
@@ -202,6 +212,7 @@ impl Cells {
             newest: newest.max(self.head.newest),
         };
         self.state_dirty = true;
+        true
     }
 
     fn detect(&mut self, folding: &Folding, offset: i64, rows: &[ReadingRow], changes: &mut Vec<(Kind, Change)>) {
@@ -219,6 +230,27 @@ impl Cells {
             self.detected_kinds += usize::from(is_first);
             changes.extend(of_measure.drain(..).map(|change| (row.kind.clone(), change)));
         }
+    }
+
+    /// The status that was said last.
+    pub fn status(&self) -> Option<&Arc<str>> {
+        self.status.as_ref().map(|known| &known.status)
+    }
+
+    /// Takes in the status that a record says which the state had not seen. Where it differs from the one before it answers
+    /// that one, if there was any. A status that is not newer than the last is ignored.
+    pub fn say_status(&mut self, time: TimeMs, status: &Arc<str>) -> Option<Option<Arc<str>>> {
+        let known = self.status.as_ref();
+        if known.is_some_and(|known| time <= known.said_at) {
+            return None;
+        }
+        let is_change = known.is_none_or(|known| known.status != *status);
+        let said = Status {
+            said_at: time,
+            status: status.clone(),
+        };
+        let before = self.status.replace(said);
+        is_change.then(|| before.map(|known| known.status))
     }
 
     /// Alerts that are active now: measure, rule, offset of the onset, and when they were raised.
@@ -265,7 +297,7 @@ impl Cells {
             .filter_map(|measure| Some((&measure.kind, measure.detectors.as_ref()?)));
         StateCell {
             last_offset: head.last_offset,
-            bytes: state::encode(head, measures),
+            bytes: state::encode(head, self.status.as_ref(), measures),
         }
     }
 

@@ -17,7 +17,7 @@ pub struct Seen {
     days: Option<(Day, Day)>,
     last_values: Vec<(Kind, TimeMs, f64)>,
     /// The range of days grew, or a kind is new, since the last sighting: the next write must say so, or a reading could
-    /// not be found.
+    /// not be found. Or the status is another.
     is_news: bool,
     next_sighting_ms: i64,
     /// The newest event time, and what it was at the last sighting.
@@ -46,12 +46,22 @@ impl Seen {
     }
 
     /// Goes on where another process, or this one before it forgot the sensor, stopped: what was acknowledged then is in
-    /// the directory, `newest` and the kinds that are known among it. So there is no news in more of the same day, and
+    /// the directory, `newest`, the kinds that are known and the last status among it. So there is no news in more of the same day, and
     /// a hundred thousand sensors need not all be told of at once after a start.
-    pub fn goes_on(&mut self, newest: TimeMs, is_known: impl Fn(&Kind) -> bool, next_sighting_ms: i64) {
+    pub fn goes_on(
+        &mut self,
+        newest: TimeMs,
+        is_known: impl Fn(&Kind) -> bool,
+        last_status: Option<&Arc<str>>,
+        next_sighting_ms: i64,
+    ) {
         let day = newest.day();
-        let is_same = self.days == Some((day, day)) && self.last_values.iter().all(|(kind, _, _)| is_known(kind));
-        if is_same {
+        let same_status = match (&self.status, last_status) {
+            (Some((_, status)), Some(last)) => status == last,
+            _ => true,
+        };
+        let same_kinds = self.last_values.iter().all(|(kind, _, _)| is_known(kind));
+        if self.days == Some((day, day)) && same_kinds && same_status {
             self.is_news = false;
             self.next_sighting_ms = next_sighting_ms;
             self.sighted = newest;
@@ -81,6 +91,7 @@ impl Seen {
                 .as_ref()
                 .is_none_or(|(time, known)| (record.time, status) > (*time, known))
         {
+            self.is_news |= self.status.as_ref().is_none_or(|(_, known)| known != status);
             self.status = Some((record.time, status.clone()));
         }
         if let Some(location) = record.location

@@ -1,7 +1,7 @@
 //! One sensor of one partition: collects its records, folds them once its cells are known, and says what is written next.
 //!
-//! One thing of a sensor is in flight at a time: alerts, then the write that has seen them. While a write flies records are
-//! folded on; once alerts are to be sent, folding waits until the write after them is on its way, so that nothing that is
+//! One thing of a sensor is in flight at a time: alerts and changes of its status, then the write that has seen them. While a
+//! write flies records are folded on; once such are to be sent, folding waits until the write after them is on its way, so that nothing that is
 //! sent knows of alerts that are not out.
 
 use std::collections::VecDeque;
@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use super::Folding;
 use super::cells::Cells;
+use super::detectors::Change;
 use super::offsets::Ticket;
 use super::seen::Seen;
 use super::teeth::{self, Tooth};
 use crate::model::{
-    Alert, AlertChange, AlertId, AlertWrite, Load, LoadId, Loaded, Reading, ReadingRow, Record, SensorId, SensorWrite,
-    Source, WindowKey, WriteId,
+    Alert, AlertChange, AlertId, AlertWrite, Kind, Load, LoadId, Loaded, Reading, ReadingRow, Record, SensorId,
+    SensorWrite, Source, StatusChange, WindowKey, WriteId,
 };
 
 /// Records ahead whose windows are loaded together.
@@ -38,8 +39,8 @@ pub struct Sensor {
     cells: Option<Box<Cells>>,
     load: LoadPhase,
     phase: Phase,
-    /// Changes of alerts that are to be sent before any cell that has seen their records.
-    outputs: Vec<AlertChange>,
+    /// Changes of alerts and of the status that are to be sent before any cell that has seen their records.
+    outputs: Outputs,
     flying: Option<Flying>,
     /// Written, but not yet in a state that the store acknowledged.
     unstated: VecDeque<Written>,
@@ -56,6 +57,19 @@ pub struct Sensor {
     touched: bool,
 }
 
+/// Changes that wait to be sent.
+#[derive(Debug, Default)]
+struct Outputs {
+    alerts: Vec<AlertChange>,
+    statuses: Vec<StatusChange>,
+}
+
+impl Outputs {
+    fn is_empty(&self) -> bool {
+        self.alerts.is_empty() && self.statuses.is_empty()
+    }
+}
+
 /// A record that waits for its write.
 #[derive(Debug)]
 struct Waiting {
@@ -63,6 +77,7 @@ struct Waiting {
     readings: usize,
     /// As this record has it: a sensor may be named by its label in one record and by its UUID in the next.
     label: Option<Arc<str>>,
+    status: Option<Arc<str>>,
 }
 
 /// What is left of a record once it is written. In a drain there are as many as are polled in a `state_interval`.
@@ -131,7 +146,7 @@ impl Sensor {
             cells: None,
             load: LoadPhase::No,
             phase: Phase::Folding,
-            outputs: Vec::new(),
+            outputs: Outputs::default(),
             flying: None,
             unstated: VecDeque::new(),
             stated_to: -1,
@@ -167,6 +182,7 @@ impl Sensor {
         self.records.push_back(Waiting {
             readings: rows.len(),
             label: record.label.clone(),
+            status: record.status.clone(),
             written: Written {
                 ticket,
                 offset: record.offset,
@@ -201,25 +217,24 @@ impl Sensor {
                 self.load = LoadPhase::Queued;
                 return true;
             }
-            cells.fold(folding, record.written.offset, rows, &mut changes);
+            let is_new = cells.fold(folding, record.written.offset, rows, &mut changes);
             for (kind, change) in changes.drain(..) {
-                let source = self.source.to_string();
-                let alert = change.alert;
-                self.outputs.push(AlertChange {
-                    event: change.event,
+                let change = record.alert_change(self.id, &self.source, kind, change);
+                self.outputs.alerts.push(change);
+            }
+            if let Some(status) = &record.status
+                && is_new
+                && folding.detects
+                && let Some(time) = rows.first().map(|row| row.time)
+                && let Some(previous) = cells.say_status(time, status)
+            {
+                self.outputs.statuses.push(StatusChange {
                     offset: record.written.offset,
-                    alert: Alert {
-                        id: AlertId::new(self.id, &kind, &change.rule, &source, alert.onset),
-                        sensor: self.id,
-                        label: record.label.clone(),
-                        kind,
-                        rule: change.rule,
-                        severity: alert.severity,
-                        raised_at: alert.raised_at,
-                        value: alert.value,
-                        peak: alert.peak,
-                        cleared_at: change.cleared_at,
-                    },
+                    sensor: self.id,
+                    label: record.label.clone(),
+                    at: time,
+                    status: status.clone(),
+                    previous,
                 });
             }
             self.folded += 1;
@@ -270,8 +285,12 @@ impl Sensor {
                 let is_first_time = first.is_none_or(|first| first.written.offset > cells.last_offset());
                 if is_first_time {
                     let next_sighting_ms = now_ms.saturating_add(share_of(sighting_interval_ms, self.id));
-                    self.seen
-                        .goes_on(cells.newest(), |kind| cells.detects(kind), next_sighting_ms);
+                    self.seen.goes_on(
+                        cells.newest(),
+                        |kind| cells.detects(kind),
+                        cells.status(),
+                        next_sighting_ms,
+                    );
                 }
                 self.cells = Some(Box::new(cells));
             }
@@ -332,6 +351,7 @@ impl Sensor {
 
     fn take_alerts(&mut self, id: WriteId) -> AlertWrite {
         let source = self.source.to_string();
+        let Outputs { alerts, statuses } = std::mem::take(&mut self.outputs);
         let active = self.cells.iter().flat_map(|cells| cells.active_alerts());
         let active =
             active.map(|(kind, rule, onset, raised_at)| (AlertId::new(self.id, kind, rule, &source, onset), raised_at));
@@ -341,7 +361,8 @@ impl Sensor {
             sensor: self.id,
             source: self.source.clone(),
             active: active.collect(),
-            changes: std::mem::take(&mut self.outputs),
+            changes: alerts,
+            statuses,
         }
     }
 
@@ -462,7 +483,7 @@ impl Sensor {
         self.abandoned = true;
         self.records.clear();
         self.unstated.clear();
-        self.outputs.clear();
+        self.outputs = Outputs::default();
         (self.folded, self.folded_rows) = (0, 0);
         self.cells = None;
         std::mem::take(&mut self.rows).len()
@@ -484,6 +505,28 @@ impl Sensor {
             + self.rows.capacity() * size_of::<ReadingRow>()
             + self.records.capacity() * size_of::<Waiting>()
             + self.unstated.capacity() * size_of::<Written>()
+    }
+}
+
+impl Waiting {
+    fn alert_change(&self, sensor: SensorId, source: &Source, kind: Kind, change: Change) -> AlertChange {
+        let alert = change.alert;
+        AlertChange {
+            event: change.event,
+            offset: self.written.offset,
+            alert: Alert {
+                id: AlertId::new(sensor, &kind, &change.rule, &source.to_string(), alert.onset),
+                sensor,
+                label: self.label.clone(),
+                kind,
+                rule: change.rule,
+                severity: alert.severity,
+                raised_at: alert.raised_at,
+                value: alert.value,
+                peak: alert.peak,
+                cleared_at: change.cleared_at,
+            },
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::detectors::{Active, Detectors, Memory, RuleMemory};
 use crate::model::{Kind, Severity, TimeMs};
 
-const VERSION: u8 = 1;
+/// Without a status, and with one.
+const VERSION_PLAIN: u8 = 1;
+const VERSION_WITH_STATUS: u8 = 2;
 
 /// What the state cell holds before the measures.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,12 +19,40 @@ pub struct Head {
     pub newest: TimeMs,
 }
 
+/// The status that the sensor said last.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// Event time.
+    pub said_at: TimeMs,
+    pub status: Arc<str>,
+}
+
+/// What the state cell holds.
+#[derive(Clone, PartialEq, Debug)]
+pub struct State {
+    pub head: Head,
+    pub status: Option<Status>,
+    /// Sorted by name.
+    pub measures: Vec<(Kind, Detectors)>,
+}
+
 /// The cell's bytes. `measures` are sorted by name.
-pub fn encode<'a>(head: Head, measures: impl Iterator<Item = (&'a Kind, &'a Detectors)>) -> Vec<u8> {
+pub fn encode<'a>(
+    head: Head,
+    status: Option<&Status>,
+    measures: impl Iterator<Item = (&'a Kind, &'a Detectors)>,
+) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(128);
-    bytes.push(VERSION);
+    bytes.push(match status {
+        None => VERSION_PLAIN,
+        Some(_) => VERSION_WITH_STATUS,
+    });
     put_i64(&mut bytes, head.last_offset);
     put_i64(&mut bytes, head.newest.0);
+    if let Some(status) = status {
+        put_i64(&mut bytes, status.said_at.0);
+        put_text(&mut bytes, &status.status);
+    }
     let count_at = bytes.len();
     bytes.extend([0, 0]);
     let mut count: u16 = 0;
@@ -73,22 +103,31 @@ fn put_f64(bytes: &mut Vec<u8>, value: f64) {
     bytes.extend(value.to_bits().to_be_bytes());
 }
 
-/// Names are bounded where they come in: kinds by the decoder, rules by the configuration.
+/// Names are bounded where they come in: kinds and statuses by the decoder, rules by the configuration.
 fn put_text(bytes: &mut Vec<u8>, text: &str) {
     bytes.extend(u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes());
     bytes.extend(text.as_bytes());
 }
 
 /// The cell's content. Fails with what is wrong where the bytes are not of this version's making.
-pub fn decode(bytes: &[u8]) -> Result<(Head, Vec<(Kind, Detectors)>), String> {
+pub fn decode(bytes: &[u8]) -> Result<State, String> {
     let mut from = From { bytes };
     let version = from.u8()?;
-    if version != VERSION {
-        return Err(format!("it has version {version}, this program knows {VERSION}"));
+    if !matches!(version, VERSION_PLAIN | VERSION_WITH_STATUS) {
+        return Err(format!(
+            "it has version {version}, this program knows {VERSION_PLAIN} and {VERSION_WITH_STATUS}"
+        ));
     }
     let head = Head {
         last_offset: from.i64()?,
         newest: TimeMs(from.i64()?),
+    };
+    let status = match version {
+        VERSION_PLAIN => None,
+        _ => Some(Status {
+            said_at: TimeMs(from.i64()?),
+            status: Arc::from(from.text()?),
+        }),
     };
     let mut measures = Vec::new();
     for _ in 0..from.u16()? {
@@ -97,7 +136,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Head, Vec<(Kind, Detectors)>), String> {
     if !from.bytes.is_empty() {
         return Err(format!("{} bytes are left over", from.bytes.len()));
     }
-    Ok((head, measures))
+    Ok(State { head, status, measures })
 }
 
 /// Bytes that are still to be read.
@@ -227,13 +266,20 @@ mod tests {
             last_offset: 41,
             newest: TimeMs(-5),
         };
-        let measures = measures();
-        let bytes = encode(head, measures.iter().map(|(kind, detectors)| (kind, detectors)));
-        assert_eq!(decode(&bytes), Ok((head, measures)));
-        for cut in 0..bytes.len() {
-            assert!(decode(&bytes[..cut]).is_err(), "cut after {cut}");
+        let status = Status {
+            said_at: TimeMs(-6),
+            status: Arc::from("active"),
+        };
+        for status in [None, Some(status)] {
+            let measures = measures();
+            let of_measures = measures.iter().map(|(kind, detectors)| (kind, detectors));
+            let bytes = encode(head, status.as_ref(), of_measures);
+            assert_eq!(decode(&bytes), Ok(State { head, status, measures }));
+            for cut in 0..bytes.len() {
+                assert!(decode(&bytes[..cut]).is_err(), "cut after {cut}");
+            }
+            assert!(decode(&[bytes.as_slice(), &[0]].concat()).is_err());
         }
-        assert!(decode(&[bytes.as_slice(), &[0]].concat()).is_err());
-        assert!(decode(&[2]).unwrap_err().contains("version 2"));
+        assert!(decode(&[3]).unwrap_err().contains("version 3"));
     }
 }

@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use uuid::Uuid;
 
 use crate::model::{
-    Alert, AlertId, AlertWrite, AlertsQuery, LedgerEntry, Load, Loaded, ReadingsQuery, SensorId, SensorRow,
+    Alert, AlertId, AlertWrite, AlertsQuery, Finding, LedgerEntry, Load, Loaded, ReadingsQuery, SensorId, SensorRow,
     SensorWrite, Source, StoredReading, StoredWindow, TimeMs, WindowsQuery,
 };
 
@@ -25,6 +25,16 @@ pub use any::AnyStore;
 pub use error::StoreError;
 pub use settings::{Compaction, Consistency, Replication, SchemaSettings, StoreSettings};
 pub use url::StoreUrl;
+
+/// Looks at a store before one relies on it, and changes nothing.
+pub async fn preflight(settings: &StoreSettings, schema: &SchemaSettings) -> Vec<Finding> {
+    match &settings.url {
+        StoreUrl::Cassandra { hosts, keyspace } => {
+            cassandra::preflight::preflight(settings, schema, hosts, keyspace).await
+        }
+        StoreUrl::Sqlite { path } => sqlite::preflight::preflight(settings, path).await,
+    }
+}
 
 /// A sensor's active alerts with the time they were raised at.
 pub type ActiveAlerts = (SensorId, BTreeMap<AlertId, TimeMs>);

@@ -27,7 +27,13 @@ fn odd_records_are_folded_exactly_by_rules_of_every_test() {
     let consumer = Process::start(&place, "consumer", &[&consume[..], &["--until-end"]].concat());
     consumer.ends_well(120);
     let counts = compare_by_rules(&place, RULES_OF_EVERY_TEST);
-    for what in ["alerts_raised", "alerts_updated", "alerts_cleared", "records_late"] {
+    for what in [
+        "alerts_raised",
+        "alerts_updated",
+        "alerts_cleared",
+        "records_late",
+        "status_changes",
+    ] {
         assert!(counts.of(what) > 100, "{what}: {}", counts.of(what));
     }
 }

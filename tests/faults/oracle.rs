@@ -102,6 +102,10 @@ fn the_oracle_finds_every_cell_that_is_wrong() {
     place.ok(&words(
         "produce --count 30000 --rate 0 --sensors 100 --seed 9 --anomaly-probability 0.01",
     ));
+    // These say their status.
+    place.ok(&words(
+        "produce --count 500 --rate 0 --sensors 50 --seed 10 --payload wide",
+    ));
     place.ok(&["consume", "--until-end"]);
     let output = run("teeth.py", &of_place(&place));
     let text = String::from_utf8_lossy(&output.stdout);
@@ -115,14 +119,15 @@ fn the_oracle_finds_every_cell_that_is_wrong() {
 
 /// What the oracle needs to know of a place where windows, alerts and rules are the defaults.
 fn of_place(place: &Place) -> Vec<String> {
-    let dead_letters = format!("{}.dlq", place.topic);
     let arguments = [
         ["--brokers", &place.kafka, "--topic", &place.topic],
         ["--cassandra", &place.cassandra, "--keyspace", &place.keyspace],
         ["--windows", "60,3600", "--alerts", "--check-writetime"],
-        ["--alerts-topic", "alerts", "--dlq-topic", &dead_letters],
+        ["--alerts-topic", "alerts", "--events-topic", "events"],
     ];
-    arguments.as_flattened().iter().map(ToString::to_string).collect()
+    let dead_letters = ["--dlq-topic".to_owned(), format!("{}.dlq", place.topic)];
+    let arguments = arguments.as_flattened().iter().map(ToString::to_string);
+    arguments.chain(dead_letters).collect()
 }
 
 /// Runs a script of `tests/oracle/` to its end.

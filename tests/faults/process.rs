@@ -27,15 +27,19 @@ impl Process {
 
     /// `more` wins over what is set otherwise.
     pub fn start_with(place: &Place, name: &str, arguments: &[&str], more: &[(&str, &str)]) -> Process {
+        let mut command = place.command(arguments);
+        command.envs(ENVIRONMENT.iter().chain(more).copied());
+        Process::run(place, name, command)
+    }
+
+    pub fn run(place: &Place, name: &str, mut command: Command) -> Process {
         let log = place.directory().join(format!("{name}.log"));
         let file = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(&log)
             .expect("writable");
-        let child = place
-            .command(arguments)
-            .envs(ENVIRONMENT.iter().chain(more).copied())
+        let child = command
             .stdout(file.try_clone().expect("a handle"))
             .stderr(file)
             .spawn()

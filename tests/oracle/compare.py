@@ -36,7 +36,7 @@ from derived import (ACTIVE_ALERTS, ALERTS, ALERTS_BY_DAY, STATE, WINDOWS, compa
                      expected_alerts, expected_states, expected_windows)
 from expected import Expectation, Processing, take_topic
 from findings import CannotCompare, Findings
-from letters import compare_alert_records, compare_dead_letters
+from letters import compare_alert_records, compare_dead_letters, compare_event_records
 from readings import compare_readings
 from rules import DEFAULT_RULES, RuleBook, read_rules
 from tables import connected
@@ -61,6 +61,7 @@ def count_alerts(expectation: Expectation, findings: Findings) -> None:
     for fold in expectation.folds.values():
         for change in fold.changes:
             findings.count(f"alerts_{change.event}")
+        findings.count("status_changes", len(fold.status_changes))
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -77,8 +78,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     tables_read = time.monotonic()
     if args.dlq_topic:
         compare_dead_letters(Topic(args.brokers, args.dlq_topic), topic, expectation.rejected, findings)
+    sources = {f"{topic.name}/{topic_id}/{partition}" for partition in topic.starts}
+    if args.events_topic:
+        compare_event_records(Topic(args.brokers, args.events_topic), expectation.folds.values(), sources, findings)
     if args.alerts_topic:
-        sources = {f"{topic.name}/{topic_id}/{partition}" for partition in topic.starts}
         compare_alert_records(Topic(args.brokers, args.alerts_topic), expectation.folds.values(), sources, findings)
     return {
         "equal": findings.equal(),
@@ -139,6 +142,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--alerts", action="store_true", help="compare the tables of alerts")
     parser.add_argument("--rules", metavar="FILE", help="TOML with [rules.NAME] (default: the program's defaults)")
     parser.add_argument("--alerts-topic", help="must hold each change of an alert")
+    parser.add_argument("--events-topic", help="must hold each change of a sensor's status")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     parser.add_argument("--self-test", action="store_true", help="test the oracle itself and stop (alone)")
     return parser
@@ -150,8 +154,8 @@ def main(argv: list[str]) -> int:
         return 0 if unittest.TextTestRunner().run(suite).wasSuccessful() else 1
     parser = arguments()
     args = parser.parse_args(argv)
-    if not args.alerts and (args.rules or args.alerts_topic):
-        parser.error("--rules and --alerts-topic need --alerts")
+    if not args.alerts and (args.rules or args.alerts_topic or args.events_topic):
+        parser.error("--rules, --alerts-topic and --events-topic need --alerts")
     try:
         result = run(args)
     except CannotCompare as error:

@@ -49,6 +49,7 @@ class Record(NamedTuple):
     label: str | None  # the id as it was written, where that is no UUID
     time_ms: int
     readings: list[tuple[str, float]]  # kind and value
+    status: str | None = None
 
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
@@ -202,7 +203,7 @@ class Decoder:
         if time_ms > kafka_ms + MAX_AHEAD_MS:
             raise Rejected("time: in the future")
         if "type" in record or "reading" in record:
-            return Record(sensor, label, time_ms, [_narrow(record)])
+            return Record(sensor, label, time_ms, [_narrow(record)], _status(record))
         readings = []
         for name, value in record.items():
             if name in ID_NAMES or name in TIME_NAMES or name in IGNORED_NAMES:
@@ -213,7 +214,13 @@ class Decoder:
                 readings.append((_kind(name), float(value)))
         if not readings:
             raise Rejected("no reading")
-        return Record(sensor, label, time_ms, readings)
+        return Record(sensor, label, time_ms, readings, _status(record))
+
+
+def _status(record: dict[str, Any]) -> str | None:
+    status = record.get("status")
+    is_one = type(status) is str and status and len(status.encode("utf-8")) <= MAX_ID_BYTES
+    return status if is_one else None
 
 
 def _narrow(record: dict[str, Any]) -> tuple[str, float]:

@@ -51,7 +51,7 @@ def take_topic(topic: Topic, topic_id: uuid.UUID | None, processing: Processing,
             expectation.rejected[partition, offset] = str(reason)
             expectation.reasons[str(reason)] += 1
             continue
-        sensor, label, time_ms, readings = record
+        sensor, label, time_ms, readings, status = record
         counts["readings"] += len(readings)
         days.add(time_ms // DAY_MS)
         for kind, value in readings:
@@ -69,7 +69,7 @@ def take_topic(topic: Topic, topic_id: uuid.UUID | None, processing: Processing,
                 expectation.folds[partition, sensor] = fold
             elif time_ms < fold.newest:
                 counts["records_late"] += 1
-            fold.take(offset, label, time_ms, readings)
+            fold.take(offset, label, time_ms, readings, status)
     deleted = sum(topic.starts.values())
     if not counts["records"]:
         raise CannotCompare(f"topic {topic.name}: holds no record (deleted by retention: {deleted})")

@@ -18,12 +18,12 @@ MEAN_ABSOLUTE_TO_SIGMA = 1.2533141373155003
 SLOWEST = 1 / 64
 MAX_KINDS = 256
 MAX_U32 = 2**32 - 1
-STATE_VERSION = 1
+STATE_VERSION, STATE_VERSION_WITH_STATUS = 1, 2
 
 _WINDOW = struct.Struct(">iqiqi8si8si8si8si8si8siqi8siq")
 _DOUBLE = struct.Struct(">d")
 _NAN = bytes.fromhex("7ff8000000000000")
-_STATE_HEAD = struct.Struct(">BqqH")
+_STATE_HEAD = struct.Struct(">Bqq")
 _MEMORY_HEAD = struct.Struct(">q8sII8s8sI8sH")
 _ONSET = struct.Struct(">qq8s8s8s8sB")
 
@@ -89,6 +89,16 @@ class Change(NamedTuple):
     value: float
     peak: float
     cleared_at: int | None
+
+
+class StatusChange(NamedTuple):
+    """The status that a sensor says differs from the one before."""
+
+    offset: int
+    label: str | None
+    at: int
+    status: str
+    previous: str | None
 
 
 class Active:
@@ -190,7 +200,8 @@ def judge(rule: Rule, at: int, x: float, memory: Memory | None) -> Verdict:
 class SensorFold:
     """One sensor of one source."""
 
-    __slots__ = ("sensor", "source", "sizes", "rules", "last_offset", "newest", "windows", "memories", "changes")
+    __slots__ = ("sensor", "source", "sizes", "rules", "last_offset", "newest", "windows", "memories", "changes",
+                 "status", "status_changes")
 
     def __init__(self, sensor: bytes, source: str, sizes_s: tuple[int, ...], rules: RuleBook | None) -> None:
         self.sensor, self.source, self.rules = sensor, source, rules
@@ -199,8 +210,11 @@ class SensorFold:
         self.windows: dict[tuple[str, int, int], Window] = {}  # by kind, size in s, start
         self.memories: dict[str, Memory] = {}
         self.changes: list[Change] = []
+        self.status: tuple[int, str] | None = None  # when it was said last, and which
+        self.status_changes: list[StatusChange] = []
 
-    def take(self, offset: int, label: str | None, at: int, readings: list[tuple[str, float]]) -> None:
+    def take(self, offset: int, label: str | None, at: int, readings: list[tuple[str, float]],
+             status: str | None = None) -> None:
         if offset <= self.last_offset:
             raise ValueError(f"offset {offset} after {self.last_offset}")
         self.last_offset = offset
@@ -215,6 +229,18 @@ class SensorFold:
                 window.take(offset, at, x)
             if self.rules is not None:
                 self._detect(offset, label, kind, at, x)
+        if self.rules is not None and status is not None:
+            self._say(offset, label, at, status)
+
+    def _say(self, offset: int, label: str | None, at: int, status: str) -> None:
+        previous = None
+        if self.status is not None:
+            said_at, previous = self.status
+            if at <= said_at:
+                return
+        self.status = at, status
+        if status != previous:
+            self.status_changes.append(StatusChange(offset, label, at, status, previous))
 
     def _detect(self, offset: int, label: str | None, kind: str, at: int, x: float) -> None:
         memory = self.memories.get(kind)
@@ -270,8 +296,12 @@ class SensorFold:
 
     def state(self) -> bytes:
         kinds = sorted(self.memories, key=lambda kind: kind.encode("utf-8"))
-        head = _STATE_HEAD.pack(STATE_VERSION, self.last_offset, self.newest, len(kinds))
-        return head + b"".join(self.memories[kind].encode(kind) for kind in kinds)
+        version = STATE_VERSION if self.status is None else STATE_VERSION_WITH_STATUS
+        head = _STATE_HEAD.pack(version, self.last_offset, self.newest)
+        if self.status is not None:
+            said_at, status = self.status
+            head += said_at.to_bytes(8, "big", signed=True) + text(status)
+        return head + len(kinds).to_bytes(2, "big") + b"".join(self.memories[kind].encode(kind) for kind in kinds)
 
     def active(self) -> dict[bytes, int]:
         """Ids of the alerts that are active at the end, with the time they were raised at."""

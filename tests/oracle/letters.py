@@ -1,4 +1,4 @@
-"""What the program under test writes to Kafka: dead letters, and records of alerts. Both at least once."""
+"""What the program under test writes to Kafka: dead letters, records of alerts, events. All at least once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Any
 
 from findings import Findings, Progress
-from fold import Change, SensorFold
+from fold import Change, SensorFold, StatusChange
 from topics import Topic
 
 HEADER_PARTITION = "iotpipe.source.partition"
@@ -53,8 +53,8 @@ def compare_dead_letters(dlq: Topic, source: Topic, rejected: dict[tuple[int, in
             findings.add("dlq_unexpected", lambda: dict(partition=partition, offset=offset))
 
 
-# What tells a record on the topic of the alerts from all others: alert, offset, event.
-Mark = tuple[str, int, str]
+# What tells a record on the topic of the alerts from all others: alert, offset, event; on that of the events: source, offset.
+Mark = tuple[Any, ...]
 
 
 def json_double(value: float) -> float | None:
@@ -80,11 +80,23 @@ def alert_record(fold: SensorFold, change: Change) -> dict[str, Any]:
     return record if change.label is None else dict(record, label=change.label)
 
 
+def event_record(fold: SensorFold, change: StatusChange) -> dict[str, Any]:
+    record = {
+        "sensor_id": str(uuid.UUID(bytes=fold.sensor)),
+        "at": change.at,
+        "status": change.status,
+        "previous": change.previous,
+        "source": fold.source,
+        "offset": change.offset,
+    }
+    return record if change.label is None else dict(record, label=change.label)
+
+
 def same_record(expected: dict[str, Any], found: dict[str, Any]) -> bool:
     """Numbers that are doubles by their bits, all else as it is: 1 is neither 1.0 nor true."""
     def normal(record: dict[str, Any]) -> dict[str, Any]:
         doubles = {name: record[name] if record[name] is None else struct.pack(">d", record[name])
-                   for name in ("value", "peak")}
+                   for name in ("value", "peak") if name in record}
         return {name: (type(value), value) for name, value in dict(record, **doubles).items()}
 
     try:
@@ -94,35 +106,47 @@ def same_record(expected: dict[str, Any], found: dict[str, Any]) -> bool:
 
 
 def compare_alert_records(topic: Topic, folds: Iterable[SensorFold], sources: set[str], findings: Findings) -> None:
-    """Each change of an alert is a record, under the sensor's id as key. Records of other sources are left alone."""
-    findings.check("alert_records_missing", "alert_records_unexpected", "alert_records_different",
-                   "alert_records_unreadable")
-    expected: dict[Mark, dict[str, Any]] = {}
-    for fold in folds:
-        for change in fold.changes:
-            record = alert_record(fold, change)
-            expected[record["id"], change.offset, change.event] = record
-    findings.count("alert_records_expected", len(expected))
+    """Each change of an alert is a record, under the sensor's id as key."""
+    records = [alert_record(fold, change) for fold in folds for change in fold.changes]
+    compare_records(topic, "alert_records", ("id", "offset", "event"), records, sources, findings)
+
+
+def compare_event_records(topic: Topic, folds: Iterable[SensorFold], sources: set[str], findings: Findings) -> None:
+    """Each change of a status is a record, under the sensor's id as key."""
+    records = [event_record(fold, change) for fold in folds for change in fold.status_changes]
+    compare_records(topic, "event_records", ("source", "offset"), records, sources, findings)
+
+
+def compare_records(topic: Topic, what: str, mark_names: tuple[str, ...], records: list[dict[str, Any]],
+                    sources: set[str], findings: Findings) -> None:
+    """Records of other sources are left alone."""
+    findings.check(f"{what}_missing", f"{what}_unexpected", f"{what}_different", f"{what}_unreadable")
+
+    def mark_of(record: dict[str, Any]) -> Mark:
+        return tuple(record[name] for name in mark_names)
+
+    expected = {mark_of(record): record for record in records}
+    findings.count(f"{what}_expected", len(expected))
     seen: set[Mark] = set()
-    for message in topic.records(Progress("records of alerts read")):
-        where = {"alerts_partition": message.partition(), "alerts_offset": message.offset()}
+    for message in topic.records(Progress(f"{what} read")):
+        where = {"partition": message.partition(), "offset": message.offset()}
         try:
             record = json.loads(message.value() or b"")
-            source, mark = record["source"], (record["id"], record["offset"], record["event"])
+            source, mark = record["source"], mark_of(record)
         except (ValueError, KeyError, TypeError) as error:
-            findings.add("alert_records_unreadable", lambda: dict(where, error=repr(error)))
+            findings.add(f"{what}_unreadable", lambda: dict(where, error=repr(error)))
             continue
         if source not in sources:
-            findings.count("alert_records_of_others")
+            findings.count(f"{what}_of_others")
             continue
-        findings.count("alert_records_found")
-        findings.count("alert_records_repeated", int(mark in seen))
+        findings.count(f"{what}_found")
+        findings.count(f"{what}_repeated", int(mark in seen))
         seen.add(mark)
         if mark not in expected:
-            findings.add("alert_records_unexpected", lambda: dict(where, found=record))
+            findings.add(f"{what}_unexpected", lambda: dict(where, found=record))
         elif not same_record(expected[mark], record) or message.key() != expected[mark]["sensor_id"].encode():
-            findings.add("alert_records_different", lambda: dict(
+            findings.add(f"{what}_different", lambda: dict(
                 where, key=repr(message.key()), expected=expected[mark], found=record))
     for mark, record in expected.items():
         if mark not in seen:
-            findings.add("alert_records_missing", lambda: dict(expected=record))
+            findings.add(f"{what}_missing", lambda: dict(expected=record))

@@ -21,6 +21,7 @@ from decode import DEFAULT_NAMESPACE
 KINDS = ("temperature", "humidity", "pressure", "motion", "light", "voltage", "ü", "k" * 256, "z")
 VALUES = (0, -0.0, 1, 5e-324, 1.7976931348623157e308, -1.7976931348623157e308, 31, 29.5, 81, 970, 984.9, 0.1, 1e-300,
           2**63, True, False)
+STATUSES = ("ok", "ok", "ok", "fault", "é", "", 1, "s" * 257)
 STEPS_MS = (0, 1, -1000, 1000, 1000, 1000, 1000, 5000, 5000, 90_000)
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -49,7 +50,7 @@ class Fleet:
             record = {"sensor_id": sensor, "reading_time": at_ms,
                       "type": choose.choice(KINDS), "reading": self.value(is_odd)}
         else:
-            record = {"device_id": sensor, "timestamp": at_ms, "status": "ok"}
+            record = {"device_id": sensor, "timestamp": at_ms, "status": choose.choice(STATUSES)}
             record |= {kind: self.value(is_odd) for kind in choose.sample(KINDS, choose.randrange(1, 5))}
             if choose.random() < 0.01:
                 record |= {f"m{number:03}": 1.0 + number for number in range(300)}

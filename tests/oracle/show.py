@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 from findings import show_time
+from fold import STATE_VERSION_WITH_STATUS
 from tables import Cells, Key, Table, elements
 
 DAY_MS = 86_400_000
@@ -73,6 +74,8 @@ class _State:
 
     def all(self) -> dict[str, Any]:
         state = self.fields("Bqq", "version last_offset newest")
+        if state["version"] == STATE_VERSION_WITH_STATUS:
+            state |= {"status_said_at": self.take("q"), "status": self.text()}
         for _ in range(self.take("H")):
             kind = self.text()
             memory = self.fields("qdIIddId", "newest last run count level spread intervals interval")

@@ -78,6 +78,19 @@ def break_table(session: Any, keyspace: str, table: Table) -> None:
             [newest, *deleted[:keys]])
 
 
+def break_event_records(brokers: str, name: str, source_topic: str) -> None:
+    from confluent_kafka import Producer
+
+    message = next(message for message in Topic(brokers, name).records(lambda _: None)
+                   if json.loads(message.value())["source"].startswith(source_topic + "/"))
+    record = json.loads(message.value())
+    producer = Producer({"bootstrap.servers": brokers, "acks": "all"})
+    for wrong in (dict(record, status=record["status"] + "?"), dict(record, offset=2**40)):
+        producer.produce(name, json.dumps(wrong).encode(), key=message.key())
+    if producer.flush(30):
+        raise CannotCompare(f"topic {name}: records could not be written")
+
+
 def break_alert_records(brokers: str, name: str, source_topic: str) -> None:
     from confluent_kafka import Producer
 
@@ -98,6 +111,7 @@ def expected_differences() -> dict[str, int]:
     for table in BROKEN:
         if table is not READINGS:
             found |= {f"{table.name}_{kind}": 1 for kind in ("different", "writetime", "unexpected", "missing")}
+    found |= {"event_records_different": 1, "event_records_unexpected": 1}
     return found | {"alert_records_different": 1, "alert_records_unexpected": 1}
 
 
@@ -108,6 +122,7 @@ def prove(args: Namespace) -> bool:
         for table in BROKEN:
             break_table(session, args.keyspace, table)
     break_alert_records(args.brokers, args.alerts_topic, args.topic)
+    break_event_records(args.brokers, args.events_topic, args.topic)
     expected, result = expected_differences(), run(args)
     for difference in result["differences"]:
         print(json.dumps(difference, ensure_ascii=False))
@@ -119,8 +134,8 @@ def prove(args: Namespace) -> bool:
 
 def main(argv: list[str]) -> int:
     args = arguments().parse_args(argv)
-    if not (args.windows and args.alerts and args.alerts_topic and args.check_writetime):
-        print("usage: as compare.py with --windows, --alerts, --alerts-topic, --check-writetime", file=sys.stderr)
+    if not (args.windows and args.alerts and args.alerts_topic and args.events_topic and args.check_writetime):
+        print("usage: as compare.py with --windows, --alerts, --alerts-topic, --events-topic, --check-writetime", file=sys.stderr)
         return 2
     try:
         return 0 if prove(args) else 1

@@ -33,16 +33,19 @@ class DecodeRules(unittest.TestCase):
 
     def test_narrow_record(self):
         self.assertEqual(self.decode(self.narrow()),
-                         (uuid.UUID(SENSOR).bytes, None, 1_732_000_000_123, [("temperature", 23.4567)]))
+                         (uuid.UUID(SENSOR).bytes, None, 1_732_000_000_123, [("temperature", 23.4567)], None))
         self.assertEqual(self.decode(self.narrow(more=',"unit":"C","n":null,"x":7')).readings, [("temperature", 23.4567)])
         self.assertEqual(self.decode(self.narrow() + " \r\n\t").readings, [("temperature", 23.4567)])
 
     def test_wide_record(self):
-        sensor, label, at, readings = self.decode(
+        sensor, label, at, readings, status = self.decode(
             '{"device_id":"SENSOR_001","timestamp":"2023-11-05T12:00:00Z","temperature":27.5,"motion":true,"door":false,'
             '"n":3,"location":{"latitude":52.3,"longitude":4.9},"status":"active","note":"x","gone":null,"list":[1]}')
         self.assertEqual(sensor, uuid.uuid5(DEFAULT_NAMESPACE, "SENSOR_001").bytes)
-        self.assertEqual((at, label), (1_699_185_600_000, "SENSOR_001"))
+        self.assertEqual((at, label, status), (1_699_185_600_000, "SENSOR_001", "active"))
+        for none in ("null", "1", '""', json.dumps("é" * 129)):
+            self.assertIsNone(self.decode(self.narrow(more=f',"status":{none}')).status)
+        self.assertEqual(self.decode(self.narrow(more=',"status":"on"')).status, "on")
         self.assertEqual(readings, [("temperature", 27.5), ("motion", 1.0), ("door", 0.0), ("n", 3.0)])
         self.rejects('{"device_id":"a","timestamp":1732000000123}', "no reading")
         self.rejects('{"device_id":"a","timestamp":1732000000123,"status":1,"location":2,"reading_time":3}', "time")

@@ -84,6 +84,14 @@ class State(unittest.TestCase):
         self.assertLess(state.index("00017a"), state.index("0002c3a9"))
         self.assertEqual((fold.memories["z"].last, fold.memories["z"].count), (1.0, 1))
 
+    def test_changes_of_status_and_the_state_that_remembers_it(self):
+        fold = fold_of()
+        for offset, (at, status) in enumerate([(1000, "a"), (2000, "a"), (1500, "b"), (2000, "b"), (3000, "b"), (9000, None)]):
+            fold.take(offset, None, at, [("m", 1.0)], status)
+        self.assertEqual(fold.status_changes, [(0, None, 1000, "a", None), (4, None, 3000, "b", "a")])
+        head = "02" + "0000000000000005" + "0000000000002328" + "0000000000000bb8" + "0001" + "62" + "0001"
+        self.assertEqual(fold.state().hex()[:len(head)], head)
+
     def test_kinds_beyond_the_limit_have_windows_alone(self):
         fold = fold_of(Rule("b", None, "boolean", "info"), sizes_s=(60,))
         fold.take(0, None, 0, [(f"k{n:03}", 1.0) for n in range(257)])

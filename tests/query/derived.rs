@@ -143,6 +143,7 @@ fn alert(sensor: SensorId, label: &str, second: i64, is_active: bool) -> AlertWr
             offset: second,
             alert,
         }],
+        statuses: Vec::new(),
         active: if is_active { vec![(id, raised_at)] } else { Vec::new() },
     }
 }

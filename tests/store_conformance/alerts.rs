@@ -43,6 +43,7 @@ fn write_of_changes(source: &Source, changes: Vec<AlertChange>, active: &[&Alert
         sensor: changes[0].alert.sensor,
         source: Arc::new(source.clone()),
         changes,
+        statuses: Vec::new(),
         active: active.iter().map(|alert| (alert.id, alert.raised_at)).collect(),
     }
 }

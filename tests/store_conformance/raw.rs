@@ -70,6 +70,7 @@ fn one_alert() -> AlertWrite {
             offset: 0,
             alert,
         }],
+        statuses: Vec::new(),
         active: Vec::new(),
     }
 }

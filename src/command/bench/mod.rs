@@ -238,6 +238,7 @@ const PLACES: &[&str] = &[
     "kafka.topic",
     "kafka.dlq_topic",
     "kafka.alerts_topic",
+    "kafka.events_topic",
     "kafka.analytics_topic",
     "kafka.username",
     "kafka.password",

@@ -21,6 +21,7 @@ impl Place {
         let mut config = config.clone();
         config.kafka.dlq_topic = format!("{name}.dlq");
         config.kafka.alerts_topic = format!("{name}.alerts");
+        config.kafka.events_topic = format!("{name}.events");
         config.kafka.analytics_topic = format!("{name}.analytics");
         config.consume.group.clone_from(&name);
         config.consume.instance_id = None;

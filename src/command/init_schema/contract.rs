@@ -5,6 +5,7 @@ use std::io::Write;
 use crate::codec::{is_same_schema, reads_what_was_written};
 use crate::command::{UsageError, subjects};
 use crate::config::Config;
+use crate::model::Finding;
 use crate::registry::{Compatibility, Registry, RegistryError};
 use crate::report::Out;
 
@@ -79,6 +80,44 @@ impl Contract {
             }
         }
         Ok(allowed)
+    }
+
+    /// How each subject stands, with what to do about it.
+    pub fn preflight(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for subject in &self.subjects {
+            match self.examine(subject) {
+                Ok(finding) => findings.push(finding),
+                // Most likely all of them would say the same.
+                Err(error) => {
+                    let remedy = "start the registry, or correct its address, user or password";
+                    return vec![Finding::wrong("registry", error.to_string(), remedy)];
+                }
+            }
+        }
+        findings
+    }
+
+    fn examine(&self, subject: &subjects::Subject) -> Result<Finding, RegistryError> {
+        let check = format!("subject {}", subject.name);
+        Ok(match self.standing(subject)? {
+            Standing::New => Finding::warning(check, "is not registered", "run `iotpipe init-schema`"),
+            Standing::Refused { after, why } => Finding::wrong(
+                check,
+                format!("its schema cannot follow on version {after}: {why}"),
+                "send under another topic, or keep to that version's fields",
+            ),
+            Standing::Allowed { after } => Finding::ok(check, format!("may follow on version {after}")),
+            Standing::Same { id, version } => {
+                let compatibility = self.registry.compatibility(&subject.name)?;
+                let compatibility = compatibility.as_deref().unwrap_or("the registry's own");
+                let found = format!("version {version}, id {id}, compatibility: {compatibility}");
+                match AT_LEAST_BACKWARD.contains(&compatibility) {
+                    true => Finding::ok(check, found),
+                    false => Finding::warning(check, found, "run `iotpipe init-schema`: it sets BACKWARD"),
+                }
+            }
+        })
     }
 
     /// Registers all of them, and sees to their compatibility.

@@ -39,7 +39,7 @@ pub struct Broker {
     pub ops: Vec<(Who, Op)>,
     /// By source and entry: on the dead-letter topic.
     pub dead: Vec<Vec<bool>>,
-    /// By place of the change: on the topic of alerts.
+    /// By place of the change: on the topic of alerts, or of events.
     pub alerts: Vec<bool>,
     /// By cell: the latest version of a window on the topic of windows.
     pub published: Vec<i64>,
@@ -132,6 +132,19 @@ impl World {
             let told = &mut self.broker.alerts[place as usize];
             self.counts
                 .add(if *told { Count::AlertsAgain } else { Count::Alerts }, 1);
+            *told = true;
+        }
+        for change in &write.statuses {
+            let source = self.plan.source_index(&write.source);
+            let Some(place) = self.oracle.find_status(source, change) else {
+                return self.fail_at(
+                    Check::Sent,
+                    format!("{who}: told of what is no change of status: {change:?}"),
+                );
+            };
+            let told = &mut self.broker.alerts[place as usize];
+            self.counts
+                .add(if *told { Count::StatusesAgain } else { Count::Statuses }, 1);
             *told = true;
         }
     }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use crate::model::{Aggregate, AlertChange, AlertId};
+use crate::model::{Aggregate, AlertChange, AlertId, StatusChange};
 
 /// What a cell is of. Sources, sensors and kinds are named by their number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -60,6 +60,8 @@ pub enum Value {
     Alert(Box<AlertChange>),
     /// Alert and the time that it was raised at, sorted.
     ActiveAlerts(Vec<(AlertId, i64)>),
+    /// No cell's: only the topic of events has it.
+    Status(StatusChange),
 }
 
 /// What one replica holds of a cell.

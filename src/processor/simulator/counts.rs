@@ -37,6 +37,9 @@ pub enum Count {
     Alerts,
     /// On the topic of alerts once more.
     AlertsAgain,
+    /// Changes of status, and on the topic of events once more.
+    Statuses,
+    StatusesAgain,
     DeadLetters,
     CommitsFailed,
     Commits,
@@ -72,6 +75,8 @@ impl Count {
         Count::Repairs,
         Count::Alerts,
         Count::AlertsAgain,
+        Count::Statuses,
+        Count::StatusesAgain,
         Count::DeadLetters,
         Count::CommitsFailed,
         Count::Commits,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::dice::Dice;
-use super::plan::{PARTITIONS_MAX, Plan};
+use super::plan::{PARTITIONS_MAX, Plan, STATUSES};
 use crate::model::MILLIS_PER_DAY;
 
 /// Event times lie around the start of this day.
@@ -29,6 +29,8 @@ pub struct Said {
     pub time: i64,
     /// Where its readings lie in [`Log::readings`].
     pub readings: Range<usize>,
+    /// Which of [`super::plan::STATUSES`].
+    pub status: Option<usize>,
 }
 
 /// The log of one source.
@@ -211,10 +213,12 @@ impl Producers<'_> {
                 self.readings.push((kind, value));
             }
         }
+        let says_status = self.plan.speaks_of_status && self.dice.chance(700);
         Said {
             sensor,
             time,
             readings: start..self.readings.len(),
+            status: says_status.then(|| self.dice.below(STATUSES.len())),
         }
     }
 

@@ -80,6 +80,9 @@ pub struct Phase {
     pub steps: usize,
 }
 
+/// What a sensor may say that it is.
+pub const STATUSES: [&str; 3] = ["active", "idle", "fault"];
+
 /// What one schedule is made of.
 pub struct Plan {
     pub partitions: usize,
@@ -96,6 +99,8 @@ pub struct Plan {
     pub records_max: usize,
     /// Whether values so large occur that sums overflow.
     pub overflows: bool,
+    /// Whether sensors say their status.
+    pub speaks_of_status: bool,
     pub settings: Settings,
     pub rules: Vec<Arc<Vec<Rule>>>,
     pub phases: Vec<Phase>,
@@ -138,6 +143,7 @@ impl Plan {
             keyed: dice.chance(800),
             records_max: dice.pick(&[6, 12, 20, 30]),
             overflows: dice.chance(50),
+            speaks_of_status: dice.chance(400),
             settings: settings(dice, window_sizes_s, alerts, rules[0].clone()),
             rules,
             kinds,

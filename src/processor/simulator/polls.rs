@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::life::Hold;
+use super::plan::STATUSES;
 use super::world::World;
 use crate::model::{DeadLetter, Reading, Reason, Record, RecordBatch, TimeMs};
 use crate::processor::Event;
@@ -75,7 +76,7 @@ impl World {
                 time: TimeMs(said.time),
                 readings: start..batch.readings.len() as u32,
                 label: self.plan.labels[said.sensor].clone(),
-                status: None,
+                status: said.status.map(|status| STATUSES[status].into()),
                 location: None,
             });
         }

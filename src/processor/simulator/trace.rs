@@ -108,8 +108,13 @@ impl World {
                         )
                     })
                     .collect();
+                let statuses: Vec<String> = write
+                    .statuses
+                    .iter()
+                    .map(|change| format!("{} at {}", change.status, change.offset))
+                    .collect();
                 format!(
-                    "-> WriteAlerts {} of {}: {changes:?}",
+                    "-> WriteAlerts {} of {}: {changes:?} {statuses:?}",
                     write.id.0,
                     write.sensor.0.as_u128()
                 )

@@ -111,6 +111,9 @@ impl World {
         self.count_write(life);
         let source = self.plan.source_index(&write.source) as u8;
         let sensor = self.plan.sensor_index(write.sensor) as u8;
+        if write.changes.is_empty() {
+            return self.publish_alerts(who, write); // the store keeps no changes of status
+        }
         let mut cells = Vec::with_capacity(write.changes.len() + 1);
         for change in &write.changes {
             let Some(id) = self.oracle.find(Cell::Alert(change.alert.id)) else {

@@ -12,6 +12,7 @@ mod directory;
 mod error;
 mod groups;
 mod ledger;
+pub(super) mod preflight;
 mod readings;
 mod runs;
 pub(super) mod schema;

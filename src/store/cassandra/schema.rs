@@ -13,7 +13,7 @@ use super::connect::{connect, place};
 use super::error::Cause;
 use super::shape;
 use crate::store::schema::migrations::{self, Migration, Placeholders, Recorded};
-use crate::store::schema::{Difference, SchemaReport};
+use crate::store::schema::{Difference, Inspection, SchemaReport};
 use crate::store::{SchemaSettings, StoreError, StoreSettings};
 
 /// For one statement: the server answers when all nodes agree on the new schema.
@@ -35,18 +35,27 @@ pub(in crate::store) async fn apply(
     keyspace: &str,
 ) -> Result<SchemaReport, StoreError> {
     let session = connect(settings, hosts, keyspace, STATEMENT_TIMEOUT).await?;
-    let migrator = Migrator {
-        session,
-        keyspace: keyspace.to_owned(),
-        values: Placeholders::cassandra(keyspace, schema),
-        target: format!("{}/{keyspace}", place(hosts)),
-        owner: Uuid::new_v4(),
-    };
+    let migrator = Migrator::new(session, schema, hosts, keyspace);
     migrator.run(&migrations::CASSANDRA_BEGIN).await?;
     migrator.lock().await?;
     let report = migrator.migrate(schema).await;
     migrator.unlock().await;
     report
+}
+
+/// What there is, beside what should be; `None` where there is no such keyspace. Changes nothing.
+pub(super) async fn inspect(
+    session: Session,
+    schema: &SchemaSettings,
+    hosts: &[String],
+    keyspace: &str,
+) -> Result<Option<Inspection>, StoreError> {
+    let migrator = Migrator::new(session, schema, hosts, keyspace);
+    let failed = |cause: Cause| cause.into_error(&migrator.target, "read the schema");
+    match shape::is_there(&migrator.session, keyspace).await.map_err(failed)? {
+        true => migrator.inspect(schema).await.map(Some),
+        false => Ok(None),
+    }
 }
 
 /// Drops the keyspace where it is there.
@@ -77,6 +86,40 @@ struct Migrator {
 }
 
 impl Migrator {
+    fn new(session: Session, schema: &SchemaSettings, hosts: &[String], keyspace: &str) -> Migrator {
+        Migrator {
+            session,
+            keyspace: keyspace.to_owned(),
+            values: Placeholders::cassandra(keyspace, schema),
+            target: format!("{}/{keyspace}", place(hosts)),
+            owner: Uuid::new_v4(),
+        }
+    }
+
+    async fn inspect(&self, schema: &SchemaSettings) -> Result<Inspection, StoreError> {
+        let failed = |cause: Cause| cause.into_error(&self.target, "read the schema");
+        let recorded = self.recorded().await.map_err(failed)?;
+        migrations::check_recorded(migrations::CASSANDRA, &recorded, &self.target)?;
+        let is_recorded = |migration: &&Migration| recorded.iter().any(|applied| applied.number == migration.number);
+        let (present, pending): (Vec<_>, Vec<_>) = migrations::CASSANDRA.iter().partition(is_recorded);
+        let names = |of: Vec<&Migration>| of.into_iter().map(|migration| migration.name.to_owned()).collect();
+        let differences = shape::differences(&self.session, &self.keyspace)
+            .await
+            .map_err(failed)?;
+        let options = match differences.is_empty() {
+            true => self.options(schema).await.map_err(failed)?,
+            // Of a table that may not be there.
+            false => Vec::new(),
+        };
+        Ok(Inspection {
+            present: names(present),
+            pending: names(pending),
+            unknown: unknown(&recorded),
+            differences,
+            options,
+        })
+    }
+
     async fn migrate(&self, schema: &SchemaSettings) -> Result<SchemaReport, StoreError> {
         let failed = |cause: Cause| cause.into_error(&self.target, "read the schema");
         let recorded = self.recorded().await.map_err(failed)?;
@@ -119,12 +162,9 @@ impl Migrator {
         report.differences = shape::differences(&self.session, &self.keyspace)
             .await
             .map_err(failed)?;
-        report.warnings = self.warnings(schema).await.map_err(failed)?;
-        for name in migrations::unknown(migrations::CASSANDRA, &recorded) {
-            report
-                .warnings
-                .push(format!("migration {name} is unknown here: a newer iotpipe applied it"));
-        }
+        let options = self.options(schema).await.map_err(failed)?;
+        report.warnings = options.iter().map(Difference::to_string).collect();
+        report.warnings.extend(unknown(&recorded));
         Ok(report)
     }
 
@@ -245,8 +285,8 @@ impl Migrator {
     }
 
     /// Options that are set otherwise than configured. They are the operator's to change: each costs work on the servers.
-    async fn warnings(&self, schema: &SchemaSettings) -> Result<Vec<String>, Cause> {
-        let mut warnings = Vec::new();
+    async fn options(&self, schema: &SchemaSettings) -> Result<Vec<Difference>, Cause> {
+        let mut differing = Vec::new();
         let text = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?";
         let answer = self
             .session
@@ -264,7 +304,7 @@ impl Migrator {
         let (ttl_s, compaction) = answer.first_row::<(i32, BTreeMap<String, String>)>()?;
         let mut compare = |place: &str, is: String, should_be: String| {
             if is != should_be {
-                warnings.push(Difference::new(place, is, should_be).to_string());
+                differing.push(Difference::new(place, is, should_be));
             }
         };
         let wanted = schema.replication.options();
@@ -293,7 +333,7 @@ impl Migrator {
                 0.to_string(),
             );
         }
-        Ok(warnings)
+        Ok(differing)
     }
 
     /// Read repair and time to live of the tables whose cells must stay visible once they were read.
@@ -311,6 +351,13 @@ impl Migrator {
         }
         Ok(options)
     }
+}
+
+/// Migrations that only a newer program knows, a line each.
+fn unknown(recorded: &[Recorded]) -> Vec<String> {
+    let names = migrations::unknown(migrations::CASSANDRA, recorded).into_iter();
+    let told = names.map(|name| format!("migration {name} is unknown here: a newer iotpipe applied it"));
+    told.collect()
 }
 
 /// Options as they would be written: the class by its short name and, where `only` is given, without those that the server

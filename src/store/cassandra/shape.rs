@@ -177,12 +177,10 @@ type Found = BTreeMap<String, String>;
 /// Fails unless the keyspace is there and all its tables are as needed.
 pub(super) async fn check(session: &Session, keyspace: &str, place: &str) -> Result<(), StoreError> {
     let read = async || -> Result<Option<Vec<Difference>>, Cause> {
-        let text = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?";
-        let answer = session.query_unpaged(text, (keyspace,)).await?;
-        if answer.into_rows_result()?.rows_num() == 0 {
-            return Ok(None);
+        match is_there(session, keyspace).await? {
+            true => differences(session, keyspace).await.map(Some),
+            false => Ok(None),
         }
-        differences(session, keyspace).await.map(Some)
     };
     let found = read()
         .await
@@ -194,6 +192,13 @@ pub(super) async fn check(session: &Session, keyspace: &str, place: &str) -> Res
         Some(differences) if differences.is_empty() => Ok(()),
         Some(differences) => Err(unusable(&format!("{place}/{keyspace}"), &differences)),
     }
+}
+
+/// Whether there is such a keyspace.
+pub(super) async fn is_there(session: &Session, keyspace: &str) -> Result<bool, Cause> {
+    let text = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?";
+    let answer = session.query_unpaged(text, (keyspace,)).await?;
+    Ok(answer.into_rows_result()?.rows_num() > 0)
 }
 
 /// All differences between the keyspace's types and tables and those that are needed, one by one.

@@ -21,6 +21,21 @@ pub struct SchemaReport {
     pub warnings: Vec<String>,
 }
 
+/// What was found where nothing is changed.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(super) struct Inspection {
+    /// Migrations that were applied, by name, in order.
+    pub present: Vec<String>,
+    /// Migrations that were not.
+    pub pending: Vec<String>,
+    /// Migrations that only a newer program knows.
+    pub unknown: Vec<String>,
+    /// Tables of another shape than needed.
+    pub differences: Vec<Difference>,
+    /// Options that are set otherwise than configured or needed.
+    pub options: Vec<Difference>,
+}
+
 /// One thing that is not as it should be.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Difference {

@@ -9,6 +9,7 @@ mod alerts;
 mod connection;
 mod double;
 mod error;
+pub(super) mod preflight;
 mod reader;
 pub(super) mod schema;
 mod statements;

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use super::cells::{ABSENT, Cell, HashCells, Value, Values, Version, same_change, window_bits};
 use super::log::{Log, Said};
-use super::plan::Plan;
-use crate::model::{Aggregate, AlertChange, MILLIS_PER_DAY, TimeMs};
+use super::plan::{Plan, STATUSES};
+use crate::model::{Aggregate, AlertChange, MILLIS_PER_DAY, StatusChange, TimeMs};
 
 mod detectors;
 mod state;
@@ -23,7 +23,7 @@ pub enum Demand {
         cell: u32,
         version: Version,
     },
-    /// A record on the topic of alerts.
+    /// A record on the topic of alerts, or of events.
     OnTopic {
         change: u64,
     },
@@ -39,6 +39,8 @@ pub struct Oracle {
     /// Every version of cells that are no numbers, by write timestamp.
     histories: Vec<Vec<(i64, u64)>>,
     pub values: Values,
+    /// Places of the changes of status, by source and offset.
+    statuses: HashMap<(usize, i64), u64>,
     demands: Vec<Demand>,
     /// By source and by entry of its log.
     of_entry: Vec<Vec<Range<u32>>>,
@@ -48,6 +50,8 @@ pub struct Oracle {
 #[derive(Default)]
 struct Progress {
     newest: Option<i64>,
+    /// When it last said its status, and which.
+    status: Option<(i64, usize)>,
     /// By kind.
     detectors: Vec<Option<Detector>>,
 }
@@ -60,6 +64,7 @@ impl Oracle {
             ends: Vec::with_capacity(256),
             histories: Vec::with_capacity(256),
             values: Values::default(),
+            statuses: HashMap::new(),
             demands: Vec::with_capacity(512),
             of_entry: Vec::new(),
         };
@@ -208,14 +213,41 @@ impl Oracle {
             let id = self.id(Cell::ActiveAlerts { source, sensor });
             self.push(id, at.offset + 1, Value::ActiveAlerts(active));
         }
+        self.status(plan, at, said, progress);
         let bytes = state::encode(
             &plan.kinds,
             at.offset,
             progress.newest.unwrap_or_default(),
+            progress.status.map(|(said_at, status)| (said_at, STATUSES[status])),
             &progress.detectors,
         );
         let id = self.id(Cell::State { source, sensor });
         self.push(id, at.offset + 1, Value::State(bytes));
+    }
+
+    fn status(&mut self, plan: &Plan, at: &At<'_>, said: &Said, progress: &mut Progress) {
+        let Some(status) = said.status.filter(|_| plan.settings.processing.alerts) else {
+            return;
+        };
+        let before = progress.status;
+        if before.is_some_and(|(said_at, _)| said_at >= said.time) {
+            return;
+        }
+        progress.status = Some((said.time, status));
+        let before = before.map(|(_, before)| before);
+        if before == Some(status) {
+            return;
+        }
+        let change = self.values.push(Value::Status(StatusChange {
+            offset: at.offset,
+            sensor: plan.sensors[said.sensor],
+            label: plan.labels[said.sensor].clone(),
+            at: TimeMs(said.time),
+            status: STATUSES[status].into(),
+            previous: before.map(|before| STATUSES[before].into()),
+        }));
+        self.statuses.insert((at.source, at.offset), change);
+        self.demands.push(Demand::OnTopic { change });
     }
 
     fn id(&mut self, cell: Cell) -> u32 {
@@ -285,6 +317,12 @@ impl Oracle {
     pub fn recognise_window(&mut self, id: u32, window: &Aggregate) -> (u64, bool) {
         let is = |known: &Value| matches!(known, Value::Window(known) if window_bits(known) == window_bits(window));
         self.recognise(id, window.last_offset + 1, is, || Value::Window(*window))
+    }
+
+    /// The place of a change of status, if it is one.
+    pub fn find_status(&self, source: usize, change: &StatusChange) -> Option<u64> {
+        let place = *self.statuses.get(&(source, change.offset))?;
+        matches!(self.values.get(place), Value::Status(known) if known == change).then_some(place)
     }
 
     pub fn recognise_change(&mut self, id: u32, change: &AlertChange) -> (u64, bool) {

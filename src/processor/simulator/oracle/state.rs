@@ -3,7 +3,13 @@
 use super::detectors::{Detector, Remembered};
 use crate::model::{Kind, Severity};
 
-pub fn encode(kinds: &[Kind], last_offset: i64, newest: i64, detectors: &[Option<Detector>]) -> Vec<u8> {
+pub fn encode(
+    kinds: &[Kind],
+    last_offset: i64,
+    newest: i64,
+    status: Option<(i64, &str)>,
+    detectors: &[Option<Detector>],
+) -> Vec<u8> {
     let mut known: Vec<(&str, &Detector)> = kinds
         .iter()
         .zip(detectors)
@@ -11,9 +17,13 @@ pub fn encode(kinds: &[Kind], last_offset: i64, newest: i64, detectors: &[Option
         .collect();
     known.sort_by_key(|(name, _)| name.as_bytes());
     let mut bytes = Vec::with_capacity(32 + 96 * known.len());
-    bytes.push(1);
+    bytes.push(if status.is_some() { 2 } else { 1 });
     bytes.extend(last_offset.to_be_bytes());
     bytes.extend(newest.to_be_bytes());
+    if let Some((said_at, status)) = status {
+        bytes.extend(said_at.to_be_bytes());
+        text(&mut bytes, status);
+    }
     bytes.extend((known.len() as u16).to_be_bytes());
     for (name, detector) in known {
         text(&mut bytes, name);
