@@ -4,7 +4,7 @@
 #   docker run --rm iotpipe:0.1.0 demo
 
 FROM rust:1.95.0-slim-bookworm AS build
-# librdkafka and SQLite are built from the sources that their crates bring.
+# librdkafka, OpenSSL (which needs perl) and SQLite are built from the sources that their crates bring.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ make perl \
     && rm -rf /var/lib/apt/lists/*

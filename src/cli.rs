@@ -582,7 +582,12 @@ fn flag(setting: &'static Setting) -> clap::Arg {
         help.push_str(&format!(" [env: {name}]"));
     }
     if !matches!(setting.default, "" | "none") {
-        help.push_str(&format!(" [default: {}]", setting.default));
+        let of_cluster = setting.cluster.map(|text| format!("; in profile cluster {text}"));
+        help.push_str(&format!(
+            " [default: {}{}]",
+            setting.default,
+            of_cluster.unwrap_or_default()
+        ));
     }
     arg.value_name(setting.placeholder)
         .help(help)

@@ -22,6 +22,7 @@ fn client(url: &str) -> Registry {
         url: url.parse().expect("an address"),
         username: None,
         password: None,
+        tls: iotpipe::tls::TlsSettings::default(),
         request_timeout: Duration::from_secs(10),
         unknown_schema_wait: Duration::ZERO,
     })

@@ -201,6 +201,32 @@ fn rules_and_switches_are_shown_with_their_origins() {
 }
 
 #[test]
+fn a_profile_is_shown_as_where_its_defaults_came_from() {
+    let place = Place::new();
+    let environment = [("IOTPIPE_PROFILE", "single"), ("KAFKA_REPLICATION_FACTOR", "2")];
+    let (code, table, stderr) = place.run(&["config", "--profile", "cluster"], &environment);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let words = |key: &str| {
+        let line = table.lines().find(|line| line.starts_with(&format!("{key} ")));
+        line.expect(key)
+            .split_whitespace()
+            .skip(1)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(words("profile"), "cluster flag --profile");
+    assert_eq!(words("kafka.min_insync_replicas"), "2 profile cluster");
+    assert_eq!(words("kafka.replication_factor"), "2 env KAFKA_REPLICATION_FACTOR");
+    assert_eq!(words("store.readings_consistency"), "one profile cluster");
+    assert_eq!(words("store.consistency"), "quorum profile cluster");
+    assert!(
+        place
+            .usage_error(&["config", "--profile", "three"], &[])
+            .contains("single|cluster")
+    );
+}
+
+#[test]
 fn an_unknown_variable_is_a_warning_and_the_log_file_is_made() {
     let place = Place::new();
     let environment = [("IOTPIPE_KAFKA_TOPICS", "x"), ("ENVIRONMENT", "production")];

@@ -231,13 +231,17 @@ fn a_store_of_sqlite_and_files_with_passwords_are_looked_at() {
     let mut command = with_sqlite("doctor --format jsonl");
     command
         .env("IOTPIPE_KAFKA_PASSWORD_FILE", &secret)
-        .env("KAFKA_TOPIK", "typo");
+        .env("IOTPIPE_KAFKA_TOPIK", "typo");
     let report = Report::of(command);
     assert_eq!(report.code, Some(0), "{:?}", report.rows);
     report.is("sqlite", "ok", &["can be written"]);
     report.is("durability", "ok", &["full"]);
     report.is("space", "ok", &["MiB"]);
-    report.is("secret", "warning", &["can be read by other users", "chmod"]);
+    report.is(
+        "configuration",
+        "warning",
+        &["can be read by everybody", "chmod 600", "IOTPIPE_KAFKA_TOPIK"],
+    );
     assert!(
         report.rows.values().all(|(_, told)| !told.contains("canary")),
         "{:?}",

@@ -3,7 +3,7 @@
 //! sensor state, alerts, the records of alerts and the dead letters. The long ones are ignored (`cargo test -- --ignored`).
 
 mod disorder;
-mod group;
+pub mod group;
 mod kills;
 mod membership;
 mod odd;
@@ -11,5 +11,5 @@ pub mod oracle;
 mod outages;
 pub mod process;
 mod redelivery;
-mod relay;
+pub mod relay;
 mod zombie;

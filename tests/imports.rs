@@ -7,17 +7,18 @@ use std::path::{Path, PathBuf};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("telemetry", &["model"]),
+    ("tls", &["model"]),
     ("codec", &["model", "telemetry"]),
     ("fleet", &["model", "telemetry"]),
-    ("kafka", &["model", "telemetry"]),
+    ("kafka", &["model", "telemetry", "tls"]),
     ("processor", &["model", "telemetry"]),
-    ("registry", &["model", "telemetry"]),
-    ("store", &["model", "telemetry"]),
+    ("registry", &["model", "telemetry", "tls"]),
+    ("store", &["model", "telemetry", "tls"]),
     ("report", &["model", "telemetry"]),
     // Computes again what others did: it knows the fleet and the store, and nothing of the processor.
     ("proof", &["model", "telemetry", "fleet", "store"]),
     // Resolves what the user said into the rooms' own settings.
-    ("config", &["model", "kafka", "store", "codec", "registry"]),
+    ("config", &["model", "kafka", "store", "codec", "registry", "tls"]),
     (
         "pipeline",
         &[
@@ -60,6 +61,7 @@ const DRIVERS: &[(&str, &[&str])] = &[
     ("scylla", &["store"]),
     ("rusqlite", &["store"]),
     ("ureq", &["registry"]),
+    ("openssl", &["tls"]),
     ("apache_avro", &["codec", "fleet"]),
     ("clap", &["cli", "command", "main"]),
 ];

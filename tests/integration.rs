@@ -2,6 +2,7 @@
 
 mod avro;
 mod bench;
+mod cluster;
 mod config;
 mod containers;
 mod dlq;
@@ -15,6 +16,8 @@ mod python;
 mod query;
 mod records;
 mod replay;
+#[cfg(feature = "tls")]
+mod security;
 mod servers;
 mod store_conformance;
 mod systems;

@@ -52,33 +52,44 @@ pub fn registry() -> &'static str {
 /// A stack of one test process's own: fault tests stop and kill its servers.
 pub struct Stack {
     state: PathBuf,
-    commitlog_sync: &'static str,
+    /// Variables of the script.
+    settings: Settings,
     env: String,
 }
+
+type Settings = &'static [(&'static str, &'static str)];
+
+const KEEPING: (&str, &str) = ("IOTPIPE_STACK_COMMITLOG_SYNC", "batch");
 
 impl Stack {
     /// Starts one; its watchdog takes it away with this process.
     pub fn up(name: &str) -> Stack {
-        Stack::with(name, "periodic", &[])
+        Stack::with(name, &[], &[])
     }
 
     /// The same with more arguments, for example `--registry`.
     pub fn up_with(name: &str, more: &[&str]) -> Stack {
-        Stack::with(name, "periodic", more)
+        Stack::with(name, &[], more)
     }
 
     /// The same for tests that kill the one replica: what Cassandra has acknowledged is there when it comes back, which by
     /// its defaults is not so.
     pub fn that_keeps_what_it_acknowledged(name: &str) -> Stack {
-        Stack::with(name, "batch", &[])
+        Stack::with(name, &[KEEPING], &[])
     }
 
-    fn with(name: &str, commitlog_sync: &'static str, more: &[&str]) -> Stack {
+    /// Three nodes of each server, which keep what they acknowledge when they are killed. Six cold servers leave little of two
+    /// cores to anybody: they have the quick compiler only.
+    pub fn of_three(name: &str) -> Stack {
+        Stack::with(name, &[KEEPING, ("IOTPIPE_STACK_FAST_START", "1")], &["--nodes", "3"])
+    }
+
+    fn with(name: &str, settings: Settings, more: &[&str]) -> Stack {
         let process = std::process::id();
         let state = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{process}"));
         let mut stack = Stack {
             state,
-            commitlog_sync,
+            settings,
             env: String::new(),
         };
         let process = process.to_string();
@@ -89,14 +100,7 @@ impl Stack {
 
     /// Runs a command of the script, for example `["kill", "kafka"]`.
     pub fn run(&self, arguments: &[&str]) -> String {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("stack/stack");
-        let output = Command::new(&script)
-            .args(arguments)
-            .env("IOTPIPE_STACK_DIR", &self.state)
-            .env("IOTPIPE_STACK_PORTS", "auto")
-            .env("IOTPIPE_STACK_COMMITLOG_SYNC", self.commitlog_sync)
-            .output()
-            .unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
+        let output = self.output(arguments);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(
             output.status.success(),
@@ -106,7 +110,30 @@ impl Stack {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn variable(&self, name: &str) -> String {
+    /// The same, however it ends.
+    pub fn output(&self, arguments: &[&str]) -> Output {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("stack/stack");
+        Command::new(&script)
+            .args(arguments)
+            .env("IOTPIPE_STACK_DIR", &self.state)
+            .env("IOTPIPE_STACK_PORTS", "auto")
+            // As Cassandra ships it, whatever whoever runs the tests has set for stacks of his own.
+            .env("IOTPIPE_STACK_COMMITLOG_SYNC", "periodic")
+            .envs(self.settings.iter().copied())
+            .output()
+            .unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()))
+    }
+
+    /// What `env` says.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let exports = self.env.lines().filter_map(|line| line.strip_prefix("export "));
+        let pairs = exports.filter_map(|pair| pair.split_once('='));
+        pairs
+            .map(|(name, value)| (name.to_owned(), value.trim_matches(['\'', '"']).to_owned()))
+            .collect()
+    }
+
+    pub fn variable(&self, name: &str) -> String {
         let value = self
             .env
             .lines()

@@ -11,7 +11,7 @@ use super::init_schema::contract::Contract;
 use super::init_schema::wanted_topics;
 use super::{Exit, runtime};
 use crate::cli::DoctorArgs;
-use crate::config::{Config, Origin, SecretFile};
+use crate::config::{Config, Origin};
 use crate::kafka::admin::Topics;
 use crate::kafka::preflight;
 use crate::model::{Finding, Verdict};
@@ -52,6 +52,7 @@ fn of_configuration(config: &Config) -> Vec<Finding> {
     for listed in &config.listing {
         let from = match &listed.origin {
             Origin::Default => continue,
+            Origin::Profile(profile) => format!("profile {profile}"),
             Origin::File { path, .. } => path.clone(),
             Origin::Variable(_) => "variables".to_owned(),
             Origin::Flag(_) => "flags".to_owned(),
@@ -68,26 +69,9 @@ fn of_configuration(config: &Config) -> Vec<Finding> {
     };
     let mut findings = vec![Finding::ok("configuration", found)];
     let warnings = config.warnings.iter();
-    findings.extend(warnings.map(|text| Finding::warning("configuration", text, "correct the name, or take it away")));
-    findings.extend(config.secret_files.iter().filter_map(of_secret_file));
     findings
-}
-
-fn of_secret_file(file: &SecretFile) -> Option<Finding> {
-    let path = file.path.display();
-    match file.is_readable_by_others() {
-        Ok(false) => None,
-        Ok(true) => Some(Finding::warning(
-            "secret",
-            format!("{path} ({}) can be read by other users", file.variable),
-            format!("chmod o= {path}"),
-        )),
-        Err(error) => Some(Finding::warning(
-            "secret",
-            format!("{path}: {error}"),
-            "look at its permissions",
-        )),
-    }
+        .extend(warnings.map(|text| Finding::warning("configuration", text, "do what it says, or correct the name")));
+    findings
 }
 
 #[derive(Serialize)]

@@ -25,7 +25,7 @@ const DRAW_EVERY: Duration = Duration::from_millis(200);
 pub fn run(config: &Config, args: &VerifyArgs) -> anyhow::Result<Exit> {
     let runtime = runtime()?;
     let manifest = file_manifest(&args.run)?;
-    let store = Arc::new(runtime.block_on(AnyStore::open(&config.store()))?);
+    let store = Arc::new(runtime.block_on(AnyStore::open(&config.store_that_misses_nothing()))?);
     let manifest = match manifest {
         Some(manifest) => manifest,
         None => runtime.block_on(stored_manifest(&*store, &args.run))?,

@@ -39,6 +39,16 @@ macro_rules! choice {
 }
 
 choice! {
+    /// For what servers the defaults are made.
+    Profile {
+        /// One node of each.
+        Single = "single",
+        /// Three or more of each.
+        Cluster = "cluster",
+    }
+}
+
+choice! {
     /// Where a group starts that has committed nothing, on sources that the ledger does not know.
     Start { Earliest = "earliest", Latest = "latest" }
 }
@@ -69,6 +79,51 @@ choice! {
 }
 
 choice! {
+    /// How a listener of Kafka is spoken to.
+    KafkaSecurity {
+        /// In the open, to everybody.
+        Plaintext = "plaintext",
+        /// By TLS; with a client certificate where one is set.
+        Ssl = "ssl",
+        /// With a login, in the open.
+        SaslPlaintext = "sasl_plaintext",
+        /// With a login, by TLS.
+        SaslSsl = "sasl_ssl",
+    }
+}
+
+impl KafkaSecurity {
+    pub fn has_tls(self) -> bool {
+        matches!(self, KafkaSecurity::Ssl | KafkaSecurity::SaslSsl)
+    }
+
+    pub fn has_login(self) -> bool {
+        matches!(self, KafkaSecurity::SaslPlaintext | KafkaSecurity::SaslSsl)
+    }
+}
+
+choice! {
+    /// How a login proves that it knows the password.
+    SaslMechanism {
+        ScramSha512 = "scram_sha_512",
+        ScramSha256 = "scram_sha_256",
+        /// It sends it.
+        Plain = "plain",
+    }
+}
+
+impl SaslMechanism {
+    /// As Kafka writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
+            SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
+            SaslMechanism::Plain => "PLAIN",
+        }
+    }
+}
+
+choice! {
     /// SQLite's `synchronous`: what survives a power cut.
     SqliteSynchronous { Full = "full", Normal = "normal", Off = "off" }
 }
@@ -81,6 +136,7 @@ mod tests {
     fn words_are_read_in_any_case_and_named_when_unknown() {
         assert_eq!(OnDataLoss::parse("Continue"), Ok(OnDataLoss::Continue));
         assert_eq!(SqliteSynchronous::parse("NORMAL"), Ok(SqliteSynchronous::Normal));
+        assert_eq!(SaslMechanism::parse("SCRAM-SHA-256"), Ok(SaslMechanism::ScramSha256));
         assert_eq!(
             Start::parse("middle"),
             Err(r#""middle" is not one of earliest|latest"#.into())

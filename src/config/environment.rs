@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::error::{UsageError, suggestion};
 use super::layers::{Given, Layer, Origin};
@@ -148,37 +147,41 @@ pub(super) fn password(environment: &Environment, name: &str) -> Result<GivenSec
     Ok(secret.map(|(text, origin)| (Secret::new(text), Origin::Variable(origin))))
 }
 
-/// A file with a password in it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SecretFile {
-    /// The variable that names it.
-    pub variable: String,
-    pub path: PathBuf,
+/// Passwords as `iotpipe config` names them, and their variables.
+pub(super) const PASSWORDS: [(&str, &str); 5] = [
+    ("kafka.password", "IOTPIPE_KAFKA_PASSWORD"),
+    ("kafka.key_password", "IOTPIPE_KAFKA_KEY_PASSWORD"),
+    ("store.password", "IOTPIPE_CASSANDRA_PASSWORD"),
+    ("store.key_password", "IOTPIPE_CASSANDRA_KEY_PASSWORD"),
+    ("registry.password", "IOTPIPE_REGISTRY_PASSWORD"),
+];
+
+/// A line for each file with a password that others than its owner can read.
+pub(super) fn exposed(environment: &Environment) -> Vec<String> {
+    let variables = PASSWORDS.iter().map(|(_, name)| format!("{name}_FILE"));
+    let exposed = |name: String| {
+        let path = environment.get(&name).ok()??;
+        exposure(Path::new(path)).map(|others| format!("{name}: {path} can be read by {others}: chmod 600 {path}"))
+    };
+    variables.filter_map(exposed).collect()
 }
 
-impl SecretFile {
-    /// Whether users other than its owner and group may read it.
-    pub fn is_readable_by_others(&self) -> std::io::Result<bool> {
-        Ok(std::fs::metadata(&self.path)?.permissions().mode() & 0o004 != 0)
+/// Who can read a file besides its owner.
+#[cfg(unix)]
+pub(super) fn exposure(path: &Path) -> Option<&'static str> {
+    use std::os::unix::fs::MetadataExt;
+    let mode = std::fs::metadata(path).ok()?.mode();
+    match (mode & 0o004, mode & 0o040) {
+        (0, 0) => None,
+        (0, _) => Some("its group"),
+        _ => Some("everybody"),
     }
 }
 
-/// The files that passwords are read from.
-pub(super) fn secret_files(environment: &Environment) -> Vec<SecretFile> {
-    let files = PASSWORDS.iter().filter_map(|name| {
-        let variable = format!("{name}_FILE");
-        let path = PathBuf::from(environment.get(&variable).ok()??);
-        Some(SecretFile { variable, path })
-    });
-    files.collect()
+#[cfg(not(unix))]
+pub(super) fn exposure(_: &Path) -> Option<&'static str> {
+    None
 }
-
-/// Passwords' variables.
-pub(super) const PASSWORDS: [&str; 3] = [
-    "IOTPIPE_KAFKA_PASSWORD",
-    "IOTPIPE_CASSANDRA_PASSWORD",
-    "IOTPIPE_REGISTRY_PASSWORD",
-];
 
 /// A line for each variable that looks like ours and is not: most likely a slip, but never worth refusing to start, since
 /// the next version may know it.
@@ -193,7 +196,7 @@ pub(super) fn unknown(environment: &Environment) -> Vec<String> {
     known.extend(
         PASSWORDS
             .iter()
-            .flat_map(|name| [(*name).to_owned(), format!("{name}_FILE")]),
+            .flat_map(|(_, name)| [(*name).to_owned(), format!("{name}_FILE")]),
     );
     known.push("IOTPIPE_CONFIG".to_owned());
     let foreign = ["IOTPIPE_TEST_", "IOTPIPE_STACK_"];

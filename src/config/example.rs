@@ -15,16 +15,18 @@ const HEAD: &str = "\
 # what is in effect and where it came from.
 #
 # Every setting is also the variable IOTPIPE_SECTION_KEY, for example IOTPIPE_KAFKA_BROKERS. Passwords are variables alone:
-# IOTPIPE_KAFKA_PASSWORD, IOTPIPE_CASSANDRA_PASSWORD, IOTPIPE_REGISTRY_PASSWORD, or the file that the same name with _FILE
-# holds. What has no default, or one that follows from other settings, is commented out.
+# IOTPIPE_KAFKA_PASSWORD, IOTPIPE_CASSANDRA_PASSWORD, IOTPIPE_REGISTRY_PASSWORD and, of keys that are encrypted,
+# IOTPIPE_KAFKA_KEY_PASSWORD and IOTPIPE_CASSANDRA_KEY_PASSWORD; or the file that the same name with _FILE holds.
+# What has no default, or one that follows from the profile or other settings, is commented out.
+
 ";
 
 const PROPERTIES: &str = "
 # Properties of librdkafka, for all clients: any of them, as they are. They win over iotpipe's own.
 [kafka.properties]
-#security.protocol = \"SASL_SSL\"
-#sasl.mechanism = \"SCRAM-SHA-512\"
-#ssl.ca.location = \"ca.pem\"
+#socket.keepalive.enable = true
+#broker.address.family = \"v4\"
+#ssl.crl.location = \"revoked.pem\"
 ";
 
 const RULES: &str = "
@@ -106,7 +108,10 @@ fn example() -> String {
         if !names.is_empty() {
             text += &format!("# ({names})\n");
         }
-        let is_open = setting.default == "none" || setting.default.contains('{');
+        if let Some(default) = setting.cluster {
+            text += &format!("# In profile cluster: {}\n", toml_of(default, setting.shape));
+        }
+        let is_open = setting.default == "none" || setting.default.contains('{') || setting.cluster.is_some();
         let key = setting.key.split_once('.').map_or(setting.key, |(_, key)| key);
         let value = toml_of(&effective.get(setting.key).text, setting.shape);
         text += &format!("{}{key} = {value}\n", if is_open { "#" } else { "" });

@@ -35,6 +35,11 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<FileLayer, UsageError> {
     let mut layer = FileLayer::default();
     for (section, content) in root.get_ref() {
         let (name, at) = (section.get_ref().as_ref(), section.span().start);
+        if let Some(setting) = setting(name) {
+            let text = file.text_of(content.get_ref(), setting.shape, setting.key, at)?;
+            layer.settings.insert(setting.key, Given::new(text, file.origin(at)));
+            continue;
+        }
         if !SETTINGS.iter().any(|setting| setting.section == name) && name != rules::SECTION {
             let sections = SETTINGS.iter().map(|setting| setting.section).chain([rules::SECTION]);
             let near = suggestion(name, sections);
@@ -60,6 +65,10 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<FileLayer, UsageError> {
                 (None, _) if full.ends_with("password") => {
                     let why = "a password comes from the environment or a file of its own: see IOTPIPE_KAFKA_PASSWORD";
                     return Err(file.wrong(at, &format!("{full}: {why}, IOTPIPE_CASSANDRA_PASSWORD")));
+                }
+                (None, _) if setting(key.get_ref()).is_some() => {
+                    let why = "stands before the first section, not in one";
+                    return Err(file.wrong(at, &format!("{full}: {} {why}", key.get_ref())));
                 }
                 (None, _) => {
                     let near = suggestion(
@@ -214,6 +223,20 @@ mod tests {
         assert_eq!(layer["kafka.topic"], Given::new("t", at(2)));
         assert_eq!(layer["kafka.partitions"], Given::new("1000", at(3)));
         assert_eq!(layer["fields.id"], Given::new("a,b", at(6)));
+    }
+
+    #[test]
+    fn one_key_stands_before_all_sections() {
+        let layer = parse("profile = \"cluster\"\n[kafka]\n", Path::new("f.toml")).unwrap();
+        assert_eq!(layer.settings["profile"].text, "cluster");
+        assert_eq!(
+            error_of("[log]\nlevel = \"info\"\nprofile = \"cluster\"\n"),
+            "f.toml:3: log.profile: profile stands before the first section, not in one"
+        );
+        assert_eq!(
+            error_of("profile = 3\n"),
+            "f.toml:1: profile: text in quotes is wanted, not integer"
+        );
     }
 
     #[test]

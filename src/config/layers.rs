@@ -3,15 +3,21 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::choices::Profile;
 use super::error::UsageError;
 use super::settings::SETTINGS;
 use super::value::Value;
 
-/// Where a value came from. The order is the order of the layers: what is larger wins.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// Where a value came from, in the order of the layers: a later one wins.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Origin {
     Default,
-    File { path: String, line: usize },
+    /// A default too, of the profile that was chosen.
+    Profile(Profile),
+    File {
+        path: String,
+        line: usize,
+    },
     Variable(String),
     Flag(String),
 }
@@ -20,7 +26,7 @@ impl Origin {
     /// The layer, without the place in it.
     pub(super) fn layer(&self) -> u8 {
         match self {
-            Origin::Default => 0,
+            Origin::Default | Origin::Profile(_) => 0,
             Origin::File { .. } => 1,
             Origin::Variable(_) => 2,
             Origin::Flag(_) => 3,
@@ -30,7 +36,7 @@ impl Origin {
     /// How an error about the setting begins.
     pub(super) fn subject(&self, key: &str) -> String {
         match self {
-            Origin::Default => format!("default of {key}"),
+            Origin::Default | Origin::Profile(_) => format!("default of {key}"),
             Origin::File { path, line } => format!("{path}:{line}: {key}"),
             Origin::Variable(name) | Origin::Flag(name) => name.clone(),
         }
@@ -41,6 +47,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => f.write_str("default"),
+            Origin::Profile(profile) => write!(f, "profile {profile}"),
             Origin::File { path, line } => write!(f, "file {path}:{line}"),
             Origin::Variable(name) => write!(f, "env {name}"),
             Origin::Flag(name) => write!(f, "flag {name}"),
@@ -93,6 +100,19 @@ impl Effective {
     pub fn get(&self, key: &str) -> &Given {
         // Keys come from the table that filled the map.
         self.0.get(key).unwrap_or_else(|| panic!("{key} is no setting"))
+    }
+
+    /// Lays the profile's defaults over all others: under everything that anybody has set.
+    pub fn apply_profile(&mut self) -> Result<(), UsageError> {
+        let profile: Profile = self.value("profile")?;
+        for setting in SETTINGS {
+            if let Some(text) = setting.default_of(profile)
+                && self.get(setting.key).origin == Origin::Default
+            {
+                self.set(setting.key, Given::new(text, Origin::Profile(profile)));
+            }
+        }
+        Ok(())
     }
 
     /// Puts the effective values of other settings into defaults that name them.

@@ -11,6 +11,7 @@ mod file;
 mod layers;
 mod load;
 mod rules;
+mod security;
 mod settings;
 mod value;
 mod window_sizes;
@@ -24,21 +25,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use choices::{Codec, OnDataLoss, Payload, SqliteSynchronous, Start};
-pub use environment::{Environment, SecretFile};
+pub use choices::{Codec, KafkaSecurity, OnDataLoss, Payload, Profile, SaslMechanism, SqliteSynchronous, Start};
+pub use environment::Environment;
 pub use error::UsageError;
 pub use layers::Origin;
 pub use settings::{
     AlertsConfig, AnalyticsConfig, ConsumeConfig, EVERY_COMMAND, FaultsConfig, FieldsConfig, KafkaConfig, LogConfig,
-    ProduceConfig, RegistryConfig, SETTINGS, Setting, StoreConfig, Switch, WindowsConfig, setting,
+    ProduceConfig, RegistryConfig, SETTINGS, Setting, StoreConfig, Switch, TlsConfig, WindowsConfig, setting,
 };
 pub use value::{ByteSize, Seconds, Shape, TimePoint, duration_text, parse_duration, parse_time, parse_time_point};
 pub use window_sizes::{WindowSizes, parse_window_size};
 
-use crate::kafka::KafkaSettings;
 use crate::model::{MASK, Rule, Secret, is_secret_name};
-use crate::registry::RegistrySettings;
-use crate::store::{SchemaSettings, StoreSettings};
+use crate::store::SchemaSettings;
 use layers::{Effective, Given, Layer};
 
 /// The file that is read when none is named.
@@ -69,6 +68,7 @@ pub struct Config {
     pub kafka: KafkaConfig,
     pub store: StoreConfig,
     pub registry: RegistryConfig,
+    pub tls: TlsConfig,
     pub consume: ConsumeConfig,
     pub windows: WindowsConfig,
     pub alerts: AlertsConfig,
@@ -86,8 +86,6 @@ pub struct Config {
     pub listing: Vec<Listed>,
     /// What looks like a slip, a line each.
     pub warnings: Vec<String>,
-    /// Files that hold passwords.
-    pub secret_files: Vec<SecretFile>,
 }
 
 /// Properties by name; what may be a secret is masked when they are printed.
@@ -109,7 +107,11 @@ fn shown<'a>(name: &str, value: &'a str) -> &'a str {
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Passwords {
     pub kafka: Option<Secret>,
+    /// Of the key of the client certificate.
+    pub kafka_key: Option<Secret>,
     pub cassandra: Option<Secret>,
+    /// Likewise.
+    pub cassandra_key: Option<Secret>,
     pub registry: Option<Secret>,
 }
 
@@ -138,22 +140,21 @@ impl Config {
         let variables = environment::settings(environment, effective.get("store.url"))?;
         effective.cover(variables);
         effective.cover(flags(&inputs.flags));
+        effective.apply_profile()?;
         load::settle(&mut effective)?;
         effective.expand_defaults();
 
-        let [kafka, cassandra, registry] = environment::PASSWORDS.map(|name| environment::password(environment, name));
-        let secrets = [
-            ("kafka.password", kafka?),
-            ("store.password", cassandra?),
-            ("registry.password", registry?),
-        ];
+        let secrets = environment::PASSWORDS
+            .iter()
+            .map(|(key, name)| Ok((*key, environment::password(environment, name)?)))
+            .collect::<Result<Vec<_>, UsageError>>()?;
         let rules = rules::resolve(file.rules)?;
         let listing = listing(&effective, &rules.listing, &secrets, &file.properties);
-        let [kafka, cassandra, registry] = secrets.map(|(_, secret)| secret.map(|(secret, _)| secret));
-        Ok(Config {
+        let mut config = Config {
             kafka: KafkaConfig::read(&effective)?,
             store: StoreConfig::read(&effective)?,
             registry: RegistryConfig::read(&effective)?,
+            tls: TlsConfig::read(&effective)?,
             consume: ConsumeConfig::read(&effective)?,
             windows: WindowsConfig::read(&effective)?,
             alerts: AlertsConfig::read(&effective)?,
@@ -169,55 +170,12 @@ impl Config {
                     .map(|(name, given)| (name, given.text))
                     .collect(),
             ),
-            passwords: Passwords {
-                kafka,
-                cassandra,
-                registry,
-            },
+            passwords: Passwords::of(secrets),
             listing,
             warnings: environment::unknown(environment),
-            secret_files: environment::secret_files(environment),
-        })
-    }
-
-    /// How to reach Kafka, for all clients.
-    pub fn kafka(&self) -> KafkaSettings {
-        let mut properties = self.kafka_properties.0.clone();
-        if let Some(username) = &self.kafka.username {
-            properties.insert("sasl.username".into(), username.clone());
-        }
-        if let Some(password) = &self.passwords.kafka {
-            properties.insert("sasl.password".into(), password.expose().into());
-        }
-        KafkaSettings {
-            brokers: self.kafka.brokers.clone(),
-            properties,
-        }
-    }
-
-    /// How to reach the store.
-    pub fn store(&self) -> StoreSettings {
-        StoreSettings {
-            url: self.store.url.clone(),
-            username: self.store.username.clone(),
-            password: self.passwords.cassandra.clone(),
-            consistency: self.store.consistency,
-            data_centre: self.store.data_centre.clone(),
-            sqlite_synchronous_full: self.store.sqlite_synchronous == SqliteSynchronous::Full,
-            connect_timeout: self.store.connect_timeout,
-            request_timeout: self.store.request_timeout,
-        }
-    }
-
-    /// How to reach the registry; `None` where none is set.
-    pub fn registry(&self) -> Option<RegistrySettings> {
-        Some(RegistrySettings {
-            url: self.registry.url.clone()?,
-            username: self.registry.username.clone(),
-            password: self.passwords.registry.clone(),
-            request_timeout: self.registry.request_timeout,
-            unknown_schema_wait: self.registry.unknown_schema_wait,
-        })
+        };
+        security::review(&mut config, &effective, environment)?;
+        Ok(config)
     }
 
     /// Sizes of the windows that are kept, seconds; none where they are switched off.
@@ -245,6 +203,21 @@ impl Config {
                 .readings_ttl
                 .map(|ttl| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX)),
             readings_compaction: self.store.readings_compaction,
+        }
+    }
+}
+
+impl Passwords {
+    /// In the order of [`environment::PASSWORDS`].
+    fn of(secrets: Vec<(&str, environment::GivenSecret)>) -> Passwords {
+        let mut secrets = secrets.into_iter().map(|(_, given)| given.map(|(secret, _)| secret));
+        let mut next = || secrets.next().flatten();
+        Passwords {
+            kafka: next(),
+            kafka_key: next(),
+            cassandra: next(),
+            cassandra_key: next(),
+            registry: next(),
         }
     }
 }

@@ -1,22 +1,23 @@
 //! Every setting, declared once. The declaration drives the file, the environment, the flags and their help, the
 //! defaults, `iotpipe config` and `iotpipe.example.toml`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use super::choices::{Codec, OnDataLoss, Payload, SqliteSynchronous, Start};
+use super::choices::{Codec, KafkaSecurity, OnDataLoss, Payload, Profile, SaslMechanism, SqliteSynchronous, Start};
 use super::error::UsageError;
 use super::layers::Effective;
 use super::value::{ByteSize, Seconds, Shape, Value, at_least, between, if_set, not_empty, within};
 use super::window_sizes::WindowSizes;
 use crate::registry::RegistryUrl;
-use crate::store::{Compaction, Consistency, Replication, StoreUrl};
+use crate::store::{Compaction, Consistency, ReadingsConsistency, Replication, StoreUrl};
 
 /// What is known of a setting besides its type.
 #[derive(Debug)]
 pub struct Setting {
-    /// `section.key`, as in the TOML file.
+    /// `section.key`, as in the TOML file; one setting stands there before all sections and has none.
     pub key: &'static str,
     pub section: &'static str,
     /// What the section is about, for headings.
@@ -25,6 +26,8 @@ pub struct Setting {
     pub about: &'static [&'static str],
     /// As a flag or variable would give it. `{other.key}` stands for the effective value of another setting.
     pub default: &'static str,
+    /// The default in profile `cluster`, where it is another.
+    pub cluster: Option<&'static str>,
     /// With the dashes; the first is the flag's name, the others are aliases.
     pub flags: &'static [&'static str],
     /// The subcommands that take the flag.
@@ -54,6 +57,14 @@ impl Setting {
 
     pub fn flag(&self) -> Option<&'static str> {
         self.flags.first().copied()
+    }
+
+    /// The default that a profile has for itself.
+    pub(super) fn default_of(&self, profile: Profile) -> Option<&'static str> {
+        match profile {
+            Profile::Single => None,
+            Profile::Cluster => self.cluster,
+        }
     }
 }
 
@@ -105,6 +116,25 @@ const WITH_PAYLOAD: &[&str] = &[
 /// Subcommands that write to the store.
 const STORING: &[&str] = &["consume", "bench store", "bench drain", "bench e2e", "bench max"];
 
+/// Which defaults the other settings have. Each default that depends on it is declared with its setting.
+const PROFILE: Setting = Setting {
+    key: "profile",
+    section: "",
+    section_about: "",
+    about: &[
+        " Defaults for `single`, one node of each server, or for `cluster`, three or more: replication 3, min in-sync 2, readings",
+        " at ONE and all else at QUORUM. Whatever is set anywhere wins over it.",
+    ],
+    default: "single",
+    cluster: None,
+    flags: &["--profile"],
+    commands: EVERY_COMMAND,
+    switch: None,
+    variables: &[],
+    shape: <Profile as Value>::SHAPE,
+    placeholder: <Profile as Value>::PLACEHOLDER,
+};
+
 /// Declares the sections with their settings: a struct each, and one table of all.
 macro_rules! settings {
     ($(
@@ -112,6 +142,7 @@ macro_rules! settings {
         $section:ident: $Struct:ident {$(
             $(#[doc = $about:literal])+
             $key:ident: $type:ty = $default:literal
+                $(, cluster $cluster:literal)?
                 $(, flags $flags:expr, on $commands:expr)?
                 $(, switch $switch:literal = $switch_help:literal)?
                 $(, variables $variables:expr)?
@@ -120,12 +151,13 @@ macro_rules! settings {
         )+}
     )+) => {
         /// All settings, in the order of the file.
-        pub const SETTINGS: &[Setting] = &[$($(Setting {
+        pub const SETTINGS: &[Setting] = &[PROFILE, $($(Setting {
             key: concat!(stringify!($section), ".", stringify!($key)),
             section: stringify!($section),
             section_about: $section_about,
             about: &[$($about),+],
             default: $default,
+            cluster: settings!(@option $($cluster)?),
             flags: settings!(@or_none $($flags)?),
             commands: settings!(@or_none $($commands)?),
             switch: settings!(@switch $($switch, $switch_help)?),
@@ -158,6 +190,8 @@ macro_rules! settings {
     };
     (@or_none) => { &[] };
     (@or_none $list:expr) => { $list };
+    (@option) => { None };
+    (@option $value:literal) => { Some($value) };
     (@switch) => { None };
     (@switch $text:literal, $help:literal) => { Some(Switch { text: $text, help: $help }) };
 }
@@ -179,13 +213,13 @@ settings! {
         /// Topic of the analytics.
         analytics_topic: String = "analytics";
         /// Partitions of the topic of the readings.
-        partitions: i32 = "12", flags &["--partitions"], on WITH_TOPICS,
+        partitions: i32 = "12", cluster "6", flags &["--partitions"], on WITH_TOPICS,
             variables &["KAFKA_PARTITIONS", "KAFKA_NUM_PARTITIONS"], check within(1..=100_000);
         /// Replicas of each partition, all topics.
-        replication_factor: i16 = "1", flags &["--replication-factor"], on &["init-schema"],
+        replication_factor: i16 = "1", cluster "3", flags &["--replication-factor"], on &["init-schema"],
             variables &["KAFKA_REPLICATION_FACTOR"], check within(1..=i16::MAX);
         /// Replicas that must have a record before it is acknowledged, all topics.
-        min_insync_replicas: i16 = "1", flags &["--min-insync-replicas"], on &["init-schema"],
+        min_insync_replicas: i16 = "1", cluster "2", flags &["--min-insync-replicas"], on &["init-schema"],
             check within(1..=i16::MAX);
         /// How long the topic keeps readings, for example `7d`; `none` is for ever.
         retention: Option<Duration> = "7d", flags &["--retention"], on &["init-schema"],
@@ -204,9 +238,19 @@ settings! {
         analytics_partitions: i32 = "{kafka.partitions}", check within(1..=100_000);
         /// How long analytics are kept.
         analytics_retention: Option<Duration> = "7d";
-        /// User for SASL; the password is IOTPIPE_KAFKA_PASSWORD or in the file IOTPIPE_KAFKA_PASSWORD_FILE.
-        /// Protocol and mechanism are set in [kafka.properties].
+        /// How the brokers are spoken to: `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`; `ssl` is TLS, `sasl` a login.
+        security_protocol: KafkaSecurity = "plaintext";
+        /// How a login proves its password: `scram_sha_512`, `scram_sha_256` or `plain`.
+        sasl_mechanism: SaslMechanism = "scram_sha_512";
+        /// User of a login; the password is IOTPIPE_KAFKA_PASSWORD or in the file IOTPIPE_KAFKA_PASSWORD_FILE.
         username: Option<String> = "none";
+        /// Authorities that vouch for the brokers, if other than those in [tls].
+        ca_file: Option<PathBuf> = "{tls.ca_file}";
+        /// Client certificate for the brokers, if another than the one in [tls].
+        certificate_file: Option<PathBuf> = "{tls.certificate_file}";
+        /// Its key; the password of an encrypted one is IOTPIPE_KAFKA_KEY_PASSWORD or in the file
+        /// IOTPIPE_KAFKA_KEY_PASSWORD_FILE.
+        key_file: Option<PathBuf> = "{tls.key_file}";
     }
 
     /// The store of the readings
@@ -216,12 +260,24 @@ settings! {
             variables &["IOTPIPE_STORE"];
         /// Cassandra's user; the password is IOTPIPE_CASSANDRA_PASSWORD or in the file IOTPIPE_CASSANDRA_PASSWORD_FILE.
         username: Option<String> = "none";
+        /// Cassandra is spoken to by TLS. A node's certificate must be for its address, or for a host name in the url.
+        tls: bool = "false";
+        /// Authorities that vouch for the nodes, if other than those in [tls].
+        ca_file: Option<PathBuf> = "{tls.ca_file}";
+        /// Client certificate for the nodes, if another than the one in [tls].
+        certificate_file: Option<PathBuf> = "{tls.certificate_file}";
+        /// Its key; the password of an encrypted one is IOTPIPE_CASSANDRA_KEY_PASSWORD or in the file
+        /// IOTPIPE_CASSANDRA_KEY_PASSWORD_FILE.
+        key_file: Option<PathBuf> = "{tls.key_file}";
         /// Cassandra's consistency: `quorum`, `all`, or `local_quorum` where all consumers use one data centre.
-        consistency: Consistency = "local_quorum";
+        consistency: Consistency = "local_quorum", cluster "quorum";
+        /// The same for readings alone, where it is another: also `one` or `local_one`. Then they are requests of their own, one
+        /// replica's word is enough, and a question may miss what the others do not have yet (docs/architecture.md).
+        readings_consistency: ReadingsConsistency = "{store.consistency}", cluster "one";
         /// The data centre whose nodes of Cassandra are asked; needed for `local_quorum` where there are several.
         data_centre: Option<String> = "none";
         /// Copies of each row in Cassandra: a number, or one for each data centre: `dc1=3,dc2=2`.
-        replication: Replication = "1", flags &["--store-replication"], on &["init-schema"];
+        replication: Replication = "1", cluster "3", flags &["--store-replication"], on &["init-schema"];
         /// How long readings are kept, for example `90d`; `none` is for ever. Older data are dead letters.
         readings_ttl: Option<Duration> = "none", flags &["--readings-ttl"], on &["init-schema"],
             check if_set(between("2d", "7300d"));
@@ -237,16 +293,31 @@ settings! {
 
     /// The registry of the schemas of records in Avro
     registry: RegistryConfig {
-        /// Registry with Confluent's interface, `http://host:8081`; for Apicurio with `/apis/ccompat/v7` behind it. Without
-        /// one there is no Avro.
+        /// Registry with Confluent's interface, `http://host:8081` or `https://…`; for Apicurio with `/apis/ccompat/v7` behind
+        /// it. Without one there is no Avro.
         url: Option<RegistryUrl> = "none", flags &["--registry"], on WITH_REGISTRY, variables &["SCHEMA_REGISTRY_URL"];
         /// User for basic authentication; the password is IOTPIPE_REGISTRY_PASSWORD or in the file
         /// IOTPIPE_REGISTRY_PASSWORD_FILE.
         username: Option<String> = "none";
+        /// Authorities that vouch for the registry, if other than those in [tls].
+        ca_file: Option<PathBuf> = "{tls.ca_file}";
         /// How long a schema that the registry does not know is asked for again before its record is a dead letter.
         unknown_schema_wait: Duration = "60s", flags &["--unknown-schema-wait"], on &["consume"], check between("0s", "1h");
         /// The longest that one request may take.
         request_timeout: Duration = "5s", check between("100ms", "10m");
+    }
+
+    /// TLS, wherever it is spoken
+    tls: TlsConfig {
+        /// PEM file of the authorities that vouch for servers; `none` is those that this system trusts.
+        ca_file: Option<PathBuf> = "none";
+        /// PEM file of the client certificate for servers that ask for one.
+        certificate_file: Option<PathBuf> = "none";
+        /// PEM file of its key.
+        key_file: Option<PathBuf> = "none";
+        /// Believe every certificate of Kafka, Cassandra and the registry, whoever shows it: for laboratories.
+        insecure_skip_verify: bool = "false", flags &["--insecure-skip-verify"], on EVERY_COMMAND,
+            switch "true" = "Believe every certificate of Kafka, Cassandra and the registry: for laboratories";
     }
 
     /// The consumer

@@ -1,5 +1,7 @@
 //! Layers over layers, contradictions, and that a secret shows up nowhere.
 
+mod profile;
+
 use std::fs;
 use std::time::Duration;
 
@@ -9,15 +11,15 @@ use tracing::level_filters::LevelFilter;
 use super::*;
 use crate::store::{Replication, StoreUrl};
 
-const CANARY: &str = "canary-5f2a9";
+pub(super) const CANARY: &str = "canary-5f2a9";
 
 /// Inputs with the given layers; the directory lives as long as the value.
-struct Case {
+pub(super) struct Case {
     inputs: Inputs,
     directory: TempDir,
 }
 
-fn case(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Case {
+pub(super) fn case(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Case {
     let directory = tempfile::tempdir().unwrap();
     if !file.is_empty() {
         fs::write(directory.path().join("iotpipe.toml"), file).unwrap();
@@ -40,17 +42,21 @@ fn case(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]
     Case { inputs, directory }
 }
 
-fn resolve(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Config, String> {
+pub(super) fn resolve(
+    file: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&'static str, &str)],
+) -> Result<Config, String> {
     Config::resolve(&case(file, environment, flags).inputs).map_err(|error| error.0)
 }
 
-fn error_of(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> String {
+pub(super) fn error_of(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> String {
     let error = resolve(file, environment, flags).expect_err("it should be refused");
     assert!(!error.contains('\n'), "{error}");
     error
 }
 
-fn origin(config: &Config, key: &str) -> String {
+pub(super) fn origin(config: &Config, key: &str) -> String {
     config
         .listing
         .iter()
@@ -59,7 +65,7 @@ fn origin(config: &Config, key: &str) -> String {
         .expect(key)
 }
 
-fn listed(config: &Config, key: &str) -> String {
+pub(super) fn listed(config: &Config, key: &str) -> String {
     config
         .listing
         .iter()

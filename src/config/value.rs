@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::model::{MILLIS_PER_DAY, TimeMs};
 use crate::registry::RegistryUrl;
-use crate::store::{Compaction, Consistency, Replication, StoreUrl};
+use crate::store::{Compaction, Consistency, ReadingsConsistency, Replication, StoreUrl};
 
 /// What a value looks like in the TOML file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +46,15 @@ impl Value for String {
             "" => Err("is empty".into()),
             text => Ok(text.into()),
         }
+    }
+}
+
+impl Value for PathBuf {
+    const SHAPE: Shape = Shape::Text;
+    const PLACEHOLDER: &'static str = "FILE";
+
+    fn parse(text: &str) -> Result<PathBuf, String> {
+        String::parse(text).map(PathBuf::from)
     }
 }
 
@@ -211,6 +221,15 @@ impl Value for Consistency {
     const PLACEHOLDER: &'static str = "local_quorum|quorum|all";
 
     fn parse(text: &str) -> Result<Consistency, String> {
+        text.parse()
+    }
+}
+
+impl Value for ReadingsConsistency {
+    const SHAPE: Shape = Shape::Text;
+    const PLACEHOLDER: &'static str = "one|local_one|local_quorum|quorum|all";
+
+    fn parse(text: &str) -> Result<ReadingsConsistency, String> {
         text.parse()
     }
 }

@@ -7,7 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::log::forwarding_context;
-use super::{KafkaError, KafkaSettings};
+use super::{KafkaError, KafkaSettings, admission};
 
 /// A topic as it should be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,8 +79,9 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// Fails within seconds where no broker answers.
+    /// Fails within seconds where no broker answers, or none lets us in.
     pub fn connect(kafka: &KafkaSettings) -> Result<Topics, KafkaError> {
+        admission::check(kafka)?;
         let client: AdminClient<Quiet> = kafka
             .client_config(&[])
             .create_with_context(Quiet)

@@ -1,6 +1,7 @@
 //! The only room that knows rdkafka: client settings, topics, the consumer's poll thread, the producers.
 
 pub mod admin;
+pub mod admission;
 pub mod consumer;
 pub mod dead_letters;
 pub mod embedded;

@@ -14,7 +14,7 @@ use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 
 use super::log::forward_log;
-use super::{KafkaError, KafkaSettings};
+use super::{KafkaError, KafkaSettings, admission};
 use crate::model::TimeMs;
 use crate::telemetry::events;
 
@@ -97,8 +97,9 @@ pub struct ReadingProducer {
 }
 
 impl ReadingProducer {
-    /// Connects nowhere yet: see [`ReadingProducer::check_topic`].
+    /// Asks nothing yet but to be let in: see [`ReadingProducer::check_topic`].
     pub fn new(kafka: &KafkaSettings, topic: &str) -> Result<ReadingProducer, KafkaError> {
+        admission::check(kafka)?;
         let context = DeliveryContext {
             epoch: Instant::now(),
             served_at_us: AtomicU64::new(CLOCK_UNREAD),

@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
+#[cfg(feature = "tls")]
+use crate::model::Secret;
 use crate::model::{MASK, is_secret_name};
+#[cfg(feature = "tls")]
+use crate::tls::{Identity, TlsSettings};
 
 /// What all Kafka clients share.
 #[derive(Clone, PartialEq)]
@@ -40,6 +46,33 @@ impl fmt::Debug for KafkaSettings {
 }
 
 impl KafkaSettings {
+    /// A librdkafka property as it was given.
+    pub(super) fn property(&self, name: &str) -> Option<&str> {
+        self.properties.get(name).map(String::as_str)
+    }
+
+    /// Neither TLS nor a login.
+    pub(super) fn is_open_to_all(&self) -> bool {
+        let protocol = self.property("security.protocol");
+        protocol.is_none_or(|protocol| protocol.eq_ignore_ascii_case("plaintext"))
+    }
+
+    /// What the properties say about TLS, for connections that librdkafka does not make.
+    #[cfg(feature = "tls")]
+    pub(super) fn tls(&self) -> TlsSettings {
+        let file = |name| self.property(name).map(PathBuf::from);
+        let certificate = file("ssl.certificate.location").zip(file("ssl.key.location"));
+        TlsSettings {
+            ca_file: file("ssl.ca.location").filter(|path| path.as_os_str() != "probe"),
+            identity: certificate.map(|(certificate_file, key_file)| Identity {
+                certificate_file,
+                key_file,
+                key_password: self.property("ssl.key.password").map(Secret::new),
+            }),
+            insecure_skip_verify: self.property("enable.ssl.certificate.verification") == Some("false"),
+        }
+    }
+
     /// A client's configuration: ours for the role, then what the user gave.
     pub fn client_config(&self, role: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();

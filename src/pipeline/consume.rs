@@ -21,7 +21,7 @@ use super::writers::{Landed, ToStore, Writers};
 use crate::codec::{FieldNames, Limits, OutputEncoding};
 use crate::kafka::consumer::{self, ConsumerGauges, ConsumerSettings, FromConsumer, PollThread, ToConsumer};
 use crate::kafka::dead_letters::{DeadLetterProducer, Delivery};
-use crate::kafka::{Group, KafkaError, KafkaSettings};
+use crate::kafka::{Group, KafkaError, KafkaSettings, admission};
 use crate::model::{LedgerEntry, Load, Record, RecordBatch, SensorWrite, Source};
 use crate::processor::{self, Counters, Effect, Event, Processor, StartFacts};
 use crate::registry::RegistrySettings;
@@ -227,6 +227,7 @@ impl<'s, S: Store> Run<'s, S> {
         runtime: &Handle,
         observer: Option<Arc<dyn ConsumeObserver>>,
     ) -> Result<Run<'s, S>, ConsumeError> {
+        admission::check(kafka)?;
         let topic = &settings.consumer.topic;
         let dead_letters = DeadLetterProducer::new(kafka, &settings.dead_letter_topic, topic)?;
         dead_letters.check_topic(&kafka.brokers)?;

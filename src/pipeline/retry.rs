@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::store::StoreError;
@@ -11,35 +11,53 @@ use crate::telemetry::events;
 /// First and longest pause between two tries.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// Whether the store takes requests, as seen by all who send them: told to a person once a change, not once a failure.
+/// How often an outage that goes on is told of.
+const REMINDER: Duration = Duration::from_secs(30);
+
+/// Whether the store takes requests, as seen by all who send them: told to a person once a change and now and then while it
+/// lasts, not once a failure.
 #[derive(Default, Debug)]
 pub struct StoreHealth {
-    failing_since: Mutex<Option<Instant>>,
+    outage: Mutex<Option<Outage>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Outage {
+    began: Instant,
+    told: Instant,
 }
 
 impl StoreHealth {
+    fn outage(&self) -> MutexGuard<'_, Option<Outage>> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn is_failing(&self) -> bool {
-        self.failing_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        self.outage().is_some()
     }
 
     fn failed(&self, error: &StoreError) {
-        let mut since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
-        if since.is_none() {
-            *since = Some(Instant::now());
-            events::store_unavailable(error);
+        let (mut outage, now) = (self.outage(), Instant::now());
+        match outage.as_mut() {
+            None => {
+                *outage = Some(Outage { began: now, told: now });
+                events::store_unavailable(error);
+            }
+            Some(lasting) if now - lasting.told >= REMINDER => {
+                lasting.told = now;
+                events::store_still_unavailable(error, now - lasting.began);
+            }
+            Some(_) => {}
         }
     }
 
     /// A request that was sent at `sent` was answered: earlier ones say nothing about an outage that began after them.
     fn succeeded(&self, sent: Instant) {
-        let mut since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(began) = *since
+        let mut outage = self.outage();
+        if let Some(Outage { began, .. }) = *outage
             && sent > began
         {
-            *since = None;
+            *outage = None;
             events::store_recovered(began.elapsed());
         }
     }

@@ -44,6 +44,8 @@ pub struct Registry {
     url: RegistryUrl,
     /// Value of the header, a secret.
     authorization: Option<String>,
+    /// Why nothing may be asked: our own certificates cannot be used.
+    unusable: Option<String>,
 }
 
 /// Shows where it is, and no secret.
@@ -79,14 +81,18 @@ impl Registry {
         let config = Agent::config_builder()
             .timeout_global(Some(settings.request_timeout))
             .http_status_as_error(false)
+            // What began in secret is not continued in the open, wherever an answer redirects to.
+            .https_only(settings.url.is_secure())
             .user_agent("iotpipe")
             .build();
+        let (agent, unusable) = agent(config, settings);
         let password = settings.password.as_ref().map_or("", |password| password.expose());
         let basic = |user: &String| format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
         Registry {
-            agent: config.into(),
+            agent,
             url: settings.url.clone(),
             authorization: settings.username.as_ref().map(basic),
+            unusable,
         }
     }
 
@@ -161,7 +167,17 @@ impl Registry {
             url: self.url.to_string(),
             why: error.to_string(),
         };
-        let mut response = self.call(method, path, body).map_err(|error| unavailable(&error))?;
+        let untrusted = |why: String| RegistryError::Untrusted {
+            url: self.url.to_string(),
+            why,
+        };
+        if let Some(why) = &self.unusable {
+            return Err(untrusted(why.clone()));
+        }
+        let mut response = self.call(method, path, body).map_err(|error| match refusal(&error) {
+            Some(why) => untrusted(why),
+            None => unavailable(&error),
+        })?;
         let status = response.status();
         let body = response
             .body_mut()
@@ -218,6 +234,30 @@ impl Registry {
             return Err(strange(format!("{status} {}", message(body))));
         }
         serde_json::from_str(body).map_err(|error| strange(error.to_string()))
+    }
+}
+
+/// The agent, and why it must not be used if it must not.
+fn agent(config: ureq::config::Config, settings: &RegistrySettings) -> (Agent, Option<String>) {
+    #[cfg(feature = "tls")]
+    if settings.url.is_secure() {
+        return match super::transport::agent(&config, &settings.tls) {
+            Ok(agent) => (agent, None),
+            Err(error) => (config.into(), Some(error.to_string())),
+        };
+    }
+    let _ = settings;
+    (config.into(), None)
+}
+
+/// Why the registry's certificate was refused, where that is what failed.
+fn refusal(error: &ureq::Error) -> Option<String> {
+    #[cfg(feature = "tls")]
+    return super::transport::refusal(error);
+    #[cfg(not(feature = "tls"))]
+    {
+        let _ = error;
+        None
     }
 }
 

@@ -8,6 +8,9 @@ pub enum RegistryError {
     /// No answer, or one that says that there will be one later.
     #[error("the registry at {url} does not answer: {why}")]
     Unavailable { url: String, why: String },
+    /// Somebody answers who does not prove to be the registry, or our own certificates cannot be used.
+    #[error("the registry at {url} is not trusted: {why}")]
+    Untrusted { url: String, why: String },
     /// The registry does not let us.
     #[error(
         "the registry at {url} refuses access ({status}): set registry.username and IOTPIPE_REGISTRY_PASSWORD, or ask \

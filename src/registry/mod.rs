@@ -6,6 +6,8 @@
 mod client;
 mod error;
 mod settings;
+#[cfg(feature = "tls")]
+mod transport;
 mod url;
 
 pub use client::{Compatibility, Registered, Registry};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::RegistryUrl;
 use crate::model::Secret;
+use crate::tls::TlsSettings;
 
 /// How to reach and use a registry.
 #[derive(Clone, Debug)]
@@ -12,6 +13,8 @@ pub struct RegistrySettings {
     /// For basic authentication.
     pub username: Option<String>,
     pub password: Option<Secret>,
+    /// Where its address says https.
+    pub tls: TlsSettings,
     /// For one request, from the first byte sent to the last received.
     pub request_timeout: Duration,
     /// How long an id that the registry does not know is asked for again.

@@ -1,9 +1,11 @@
-//! Where the registry is: `http://host:8081`, with the path where its interface begins.
+//! Where the registry is: `http://host:8081` or `https://…`, with the path where its interface begins.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
+
+use crate::tls;
 
 /// A registry's address, checked; without a slash at its end.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,6 +19,11 @@ pub struct RegistryUrlError(String);
 impl RegistryUrl {
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is reached by TLS.
+    pub fn is_secure(&self) -> bool {
+        self.0.starts_with("https://")
     }
 }
 
@@ -34,15 +41,21 @@ impl FromStr for RegistryUrl {
         if text.contains('@') {
             return fail("a registry's address holds no user and password: they have settings of their own".to_owned());
         }
-        if text.starts_with("https://") {
-            return fail(format!("{text:?} needs TLS, which this build does not have"));
+        if text.starts_with("https://") && !tls::IS_BUILT_IN {
+            return fail(format!(
+                "{text:?} needs TLS, which this build does not have: build it with the feature tls"
+            ));
         }
-        let rest = text.strip_prefix("http://").unwrap_or_default();
+        let schemes = ["http://", "https://"];
+        let rest = schemes
+            .iter()
+            .find_map(|scheme| text.strip_prefix(scheme))
+            .unwrap_or_default();
         let host = rest.split('/').next().unwrap_or_default();
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]%".contains(c);
         if host.is_empty() || !rest.chars().all(is_plain) {
             return fail(format!(
-                "{text:?} is no registry: use http://host[:port], with the path where its interface begins"
+                "{text:?} is no registry: use http://host[:port] or https://host[:port], with the path where its interface begins"
             ));
         }
         Ok(RegistryUrl(text.trim_end_matches('/').to_owned()))
@@ -76,11 +89,15 @@ mod tests {
             "http:///x",
             "http://a b",
             "ftp://x",
-            "https://x",
+            "https://",
             "http://x?a=b",
         ] {
             assert!(text.parse::<RegistryUrl>().is_err(), "{text}");
         }
+        assert_eq!(
+            "https://x".parse::<RegistryUrl>().is_ok_and(|url| url.is_secure()),
+            tls::IS_BUILT_IN
+        );
         let error = "http://me:canary@host".parse::<RegistryUrl>().unwrap_err().to_string();
         assert!(!error.contains("canary"), "{error}");
     }

@@ -23,7 +23,7 @@ pub mod url;
 
 pub use any::AnyStore;
 pub use error::StoreError;
-pub use settings::{Compaction, Consistency, Replication, SchemaSettings, StoreSettings};
+pub use settings::{Compaction, Consistency, ReadingsConsistency, Replication, SchemaSettings, StoreSettings};
 pub use url::StoreUrl;
 
 /// Looks at a store before one relies on it, and changes nothing.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::StoreUrl;
 use crate::model::Secret;
+use crate::tls::TlsSettings;
 
 /// How to reach and use a store.
 #[derive(Clone, Debug)]
@@ -16,8 +17,12 @@ pub struct StoreSettings {
     pub username: Option<String>,
     /// Cassandra only.
     pub password: Option<Secret>,
+    /// Cassandra only; in the open where absent.
+    pub tls: Option<TlsSettings>,
     /// Cassandra only: of reads and writes alike.
     pub consistency: Consistency,
+    /// Cassandra only: of readings, written and read. Where it is another, readings are requests of their own.
+    pub readings_consistency: ReadingsConsistency,
     /// Cassandra only: the data centre whose nodes are asked. Needed by `LOCAL_QUORUM` where there are several: reads and
     /// writes that go to different ones do not see each other.
     pub data_centre: Option<String>,
@@ -36,7 +41,9 @@ impl StoreSettings {
             url,
             username: None,
             password: None,
+            tls: None,
             consistency: Consistency::default(),
+            readings_consistency: ReadingsConsistency::default(),
             data_centre: None,
             sqlite_synchronous_full: true,
             connect_timeout: Duration::from_secs(5),
@@ -87,6 +94,62 @@ impl FromStr for Consistency {
                      (with less, a read may miss what an acknowledged write stored)"
                 )
             })
+    }
+}
+
+/// How many replicas answer a read or a write of readings. Nothing is computed from stored readings, so less than a majority
+/// breaks nothing else; but what only one replica has is gone with its disk, and a read that asks another misses it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadingsConsistency {
+    One,
+    /// One in the data centre that is asked.
+    LocalOne,
+    /// As everything else may be.
+    Majority(Consistency),
+}
+
+impl ReadingsConsistency {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReadingsConsistency::One => "ONE",
+            ReadingsConsistency::LocalOne => "LOCAL_ONE",
+            ReadingsConsistency::Majority(level) => level.as_str(),
+        }
+    }
+
+    /// The level at which a read sees every write that was acknowledged at this one.
+    #[must_use]
+    pub fn that_misses_nothing(self) -> ReadingsConsistency {
+        match self {
+            ReadingsConsistency::One | ReadingsConsistency::LocalOne => ReadingsConsistency::Majority(Consistency::All),
+            ReadingsConsistency::Majority(_) => self,
+        }
+    }
+}
+
+impl Default for ReadingsConsistency {
+    fn default() -> ReadingsConsistency {
+        ReadingsConsistency::Majority(Consistency::default())
+    }
+}
+
+impl fmt::Display for ReadingsConsistency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for ReadingsConsistency {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ReadingsConsistency, String> {
+        match text.to_ascii_uppercase().replace('-', "_").as_str() {
+            "ONE" => Ok(ReadingsConsistency::One),
+            "LOCAL_ONE" => Ok(ReadingsConsistency::LocalOne),
+            majority => majority.parse().map(ReadingsConsistency::Majority).map_err(|_| {
+                format!("{text:?} is no consistency of readings: ONE, LOCAL_ONE, LOCAL_QUORUM, QUORUM or ALL")
+            }),
+        }
     }
 }
 
@@ -206,9 +269,26 @@ mod tests {
     }
 
     #[test]
+    fn a_read_after_writes_at_one_must_ask_all_replicas() {
+        let quorum = ReadingsConsistency::Majority(Consistency::Quorum);
+        let all = ReadingsConsistency::Majority(Consistency::All);
+        assert_eq!(ReadingsConsistency::One.that_misses_nothing(), all);
+        assert_eq!(ReadingsConsistency::LocalOne.that_misses_nothing(), all);
+        assert_eq!(quorum.that_misses_nothing(), quorum);
+    }
+
+    #[test]
     fn names_parse_in_any_case_and_print_as_cassandra_writes_them() {
         assert_eq!("local-quorum".parse(), Ok(Consistency::LocalQuorum));
         assert_eq!("ALL".parse(), Ok(Consistency::All));
+        assert_eq!("one".parse(), Ok(ReadingsConsistency::One));
+        assert_eq!("Local_One".parse(), Ok(ReadingsConsistency::LocalOne));
+        assert_eq!("quorum".parse(), Ok(ReadingsConsistency::Majority(Consistency::Quorum)));
+        assert!(
+            "two"
+                .parse::<ReadingsConsistency>()
+                .is_err_and(|error| error.contains("\"two\""))
+        );
         assert_eq!("twcs".parse(), Ok(Compaction::Twcs));
         assert!("ONE".parse::<Consistency>().expect_err("too weak").contains("may miss"));
         assert!(

@@ -14,6 +14,11 @@ pub fn store_unavailable(error: &dyn Display) {
     warn!(%error, "store unavailable, trying again");
 }
 
+/// The outage goes on. What is told of its beginning is often a broken connection; why it lasts is told here.
+pub fn store_still_unavailable(error: &dyn Display, since: Duration) {
+    warn!(%error, for_s = since.as_secs(), "store still unavailable");
+}
+
 pub fn store_recovered(after: Duration) {
     info!(after_ms = after.as_millis(), "store recovered");
 }

@@ -7,16 +7,23 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::servers::Place;
 
+/// Of a topic by default.
 const PARTITIONS: i32 = 12;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Group {
     consumer: BaseConsumer,
     topic: String,
+    partitions: i32,
 }
 
 impl Group {
     pub fn new(place: &Place) -> Group {
+        Group::of(place, PARTITIONS)
+    }
+
+    /// Of a topic with so many partitions.
+    pub fn of(place: &Place, partitions: i32) -> Group {
         let consumer = ClientConfig::new()
             .set("bootstrap.servers", &place.kafka)
             .set("group.id", &place.topic)
@@ -25,12 +32,13 @@ impl Group {
         Group {
             consumer,
             topic: place.topic.clone(),
+            partitions,
         }
     }
 
     fn partitions(&self) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
-        list.add_partition_range(&self.topic, 0, PARTITIONS - 1);
+        list.add_partition_range(&self.topic, 0, self.partitions - 1);
         list
     }
 
@@ -51,7 +59,15 @@ impl Group {
             let ends = self.consumer.fetch_watermarks(&self.topic, partition, TIMEOUT);
             ends.map_or(i64::MIN / 100, |(_, high)| high)
         };
-        (0..PARTITIONS).map(high).sum()
+        (0..self.partitions).map(high).sum()
+    }
+
+    /// The fewest replicas that any partition has in sync.
+    pub fn in_sync(&self) -> usize {
+        let metadata = self.consumer.fetch_metadata(Some(&self.topic), TIMEOUT);
+        let metadata = metadata.expect("the brokers answer");
+        let partitions = metadata.topics()[0].partitions().iter();
+        partitions.map(|partition| partition.isr().len()).min().unwrap_or(0)
     }
 
     /// How many members the brokers know.

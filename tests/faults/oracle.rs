@@ -22,6 +22,11 @@ pub fn compare_by_rules(place: &Place, file: &str) -> Counts {
     compare_with(place, &["--rules", file])
 }
 
+/// The same as [`compare`], of what all replicas together have: each row is read at ALL.
+pub fn compare_at_all(place: &Place) -> Counts {
+    compare_with(place, &["--consistency", "ALL"])
+}
+
 fn compare_with(place: &Place, more: &[&str]) -> Counts {
     let more = more.iter().chain(&["--json"]).map(ToString::to_string);
     let arguments: Vec<String> = of_place(place).into_iter().chain(more).collect();

@@ -1,7 +1,8 @@
 //! A relay between one program and Cassandra that knows enough of the protocol to say which states were written through it
-//! and which of these writes the server acknowledged, and that can hold back what is sent: a network that delays.
+//! and which of these writes the server acknowledged, and at which consistency what was asked, and that can hold back what
+//! is sent: a network that delays.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -27,9 +28,29 @@ pub struct StateWrite {
     pub last_offset: i64,
 }
 
+/// What a request is about, told by the number and the lengths of its values.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum About {
+    Readings,
+    Windows,
+    /// One batch of both.
+    ReadingsAndWindows,
+    State,
+    /// A question for readings.
+    ReadingsAsked,
+}
+
+/// The protocol's numbers of consistencies.
+pub const ONE: u16 = 1;
+pub const QUORUM: u16 = 4;
+
+/// Requests by what they were about and their consistency.
+pub type Levels = BTreeMap<(About, u16), usize>;
+
 /// What passed so far.
 #[derive(Default)]
 struct Passed {
+    levels: Levels,
     holding: bool,
     /// State cells in frames that were held back, whether they were let go or not.
     held: usize,
@@ -86,6 +107,11 @@ impl Relay {
         self.passed.1.notify_all();
     }
 
+    /// Requests that were sent so far.
+    pub fn levels(&self) -> Levels {
+        lock(&self.passed.0).levels.clone()
+    }
+
     /// State cells that the server acknowledged so far, in the order of its answers.
     pub fn acknowledged(&self) -> Vec<StateWrite> {
         lock(&self.passed.0).acknowledged.clone()
@@ -121,16 +147,20 @@ fn stream_of(frame: &[u8]) -> u16 {
 /// Waits with a state while the relay holds, then enters what the frame is about to write.
 fn request((passed, released): &(Mutex<Passed>, Condvar), connection: usize, frame: &[u8]) {
     let body = &frame[HEADER_BYTES..];
-    let states = match frame[4] {
-        EXECUTE => states_of_execute(body),
-        BATCH => states_of_batch(body),
+    let asked = match frame[4] {
+        EXECUTE => statement_of_execute(body),
+        BATCH => statements_of_batch(body),
         _ => None,
     };
-    let states = states.unwrap_or_default();
+    let Some((statements, consistency)) = asked else { return };
+    let states: Vec<StateWrite> = statements.iter().filter_map(|values| state_of(values)).collect();
+    let mut passed = lock(passed);
+    if let Some(about) = about(&statements) {
+        *passed.levels.entry((about, consistency)).or_default() += 1;
+    }
     if states.is_empty() {
         return;
     }
-    let mut passed = lock(passed);
     if passed.holding {
         passed.held += states.len();
         passed = released
@@ -149,30 +179,53 @@ fn answer((passed, _): &(Mutex<Passed>, Condvar), connection: usize, frame: &[u8
     }
 }
 
+/// Values of each statement of a request, and its consistency.
+type Asked<'a> = (Vec<Vec<&'a [u8]>>, u16);
+
 /// Id of the prepared statement, consistency, flags, values.
-fn states_of_execute(body: &[u8]) -> Option<Vec<StateWrite>> {
+fn statement_of_execute(body: &[u8]) -> Option<Asked<'_>> {
     let mut body = Body(body);
     body.short_bytes()?;
-    body.take(2)?;
+    let consistency = body.u16()?;
     let has_values = body.take(1)?[0] & 1 != 0;
     let values = if has_values { body.values()? } else { Vec::new() };
-    Some(state_of(&values).into_iter().collect())
+    Some((vec![values], consistency))
 }
 
-/// Kind of batch, then for each statement: kind, id or text, values.
-fn states_of_batch(body: &[u8]) -> Option<Vec<StateWrite>> {
+/// Kind of batch, then for each statement: kind, id or text, values; then the consistency.
+fn statements_of_batch(body: &[u8]) -> Option<Asked<'_>> {
     let mut body = Body(body);
     body.take(1)?;
-    let statements = body.u16()?;
-    let mut states = Vec::new();
-    for _ in 0..statements {
+    let count = body.u16()?;
+    let mut statements = Vec::new();
+    for _ in 0..count {
         match body.take(1)?[0] {
             0 => body.bytes().map(drop)?,
             _ => body.short_bytes().map(drop)?,
         }
-        states.extend(state_of(&body.values()?));
+        statements.push(body.values()?);
     }
-    Some(states)
+    Some((statements, body.u16()?))
+}
+
+/// Readings are inserted with six values, windows with eight, both after a sensor's id and a day of four bytes; readings are
+/// asked for by a sensor's id, a day and two times.
+fn about(statements: &[Vec<&[u8]>]) -> Option<About> {
+    let has = |values: usize| {
+        let is_one = |of: &Vec<&[u8]>| of.len() == values && of[0].len() == 16 && of[1].len() == 4;
+        statements.iter().any(is_one)
+    };
+    let is_question = |of: &Vec<&[u8]>| of.len() == 4 && of[1..].iter().map(|value| value.len()).eq([4, 8, 8]);
+    match (has(6), has(8)) {
+        (true, true) => Some(About::ReadingsAndWindows),
+        (true, false) => Some(About::Readings),
+        (false, true) => Some(About::Windows),
+        (false, false) if statements.iter().any(is_question) => Some(About::ReadingsAsked),
+        (false, false) => statements
+            .iter()
+            .any(|values| state_of(values).is_some())
+            .then_some(About::State),
+    }
 }
 
 /// Values of `INSERT INTO sensor_state (sensor_id, source, state) … USING TIMESTAMP`: nothing else has a blob before the

@@ -45,7 +45,7 @@ from topics import Topic
 
 def compare_tables(args: argparse.Namespace, expectation: Expectation, findings: Findings) -> None:
     folds = expectation.folds.values()
-    with connected(args.cassandra) as session:
+    with connected(args.cassandra, args.consistency) as session:
         compare_readings(session, args.keyspace, expectation.rows, findings, args.check_writetime)
         if args.windows:
             compare_table(session, args.keyspace, WINDOWS, expected_windows(folds), findings)
@@ -132,6 +132,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--topic", required=True)
     parser.add_argument("--cassandra", required=True, type=address, metavar="HOST:PORT")
     parser.add_argument("--keyspace", required=True, type=keyspace_name)
+    parser.add_argument("--consistency", choices=("ONE", "QUORUM", "ALL"), default="QUORUM",
+                        help="how many replicas are asked for each row (default %(default)s)")
     parser.add_argument("--dlq-topic", help="dead letters: must hold exactly the records rejected here")
     parser.add_argument("--id-namespace", type=uuid.UUID, default=DEFAULT_NAMESPACE, metavar="UUID",
                         help="UUIDv5 namespace of ids that are no UUIDs (default %(default)s)")

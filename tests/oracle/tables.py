@@ -80,8 +80,8 @@ def _raw_protocol() -> type:
 
 
 @contextmanager
-def connected(address: str) -> Iterator[Any]:
-    """A session whose rows are lists of bytes."""
+def connected(address: str, consistency: str = "QUORUM") -> Iterator[Any]:
+    """A session whose rows are lists of bytes, read at that consistency."""
     from cassandra import ConsistencyLevel, DriverException, OperationTimedOut, RequestExecutionException
     from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
     from cassandra.policies import WhiteListRoundRobinPolicy
@@ -89,7 +89,8 @@ def connected(address: str) -> Iterator[Any]:
     hosts = [part.rsplit(":", 1) for part in address.split(",")]
     names = [host for host, _ in hosts]
     profile = ExecutionProfile(
-        load_balancing_policy=WhiteListRoundRobinPolicy(names), consistency_level=ConsistencyLevel.QUORUM,
+        load_balancing_policy=WhiteListRoundRobinPolicy(names),
+        consistency_level=ConsistencyLevel.name_to_value[consistency],
         request_timeout=60, row_factory=lambda _, rows: rows)
     cluster = Cluster(names, port=int(hosts[0][1]), execution_profiles={EXEC_PROFILE_DEFAULT: profile},
                       connect_timeout=15, control_connection_timeout=15)

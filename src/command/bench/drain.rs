@@ -60,7 +60,7 @@ fn once(bench: &mut Bench, place: &Place, extent: Extent) -> anyhow::Result<Repe
     bench.check_stop()?;
     let readings = consumed.counters.readings_written;
     let usage = meter.stop(readings);
-    let verified = bench.verify(&store, &manifest, &place.config.window_sizes_s())?;
+    let verified = bench.verify(place, &manifest, &place.config.window_sizes_s())?;
     let elapsed_s = consumed.processing.as_secs_f64();
     Ok(Repetition {
         readings,

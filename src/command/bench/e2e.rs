@@ -27,7 +27,7 @@ pub fn run(config: &Config, args: &BenchE2eArgs) -> anyhow::Result<Exit> {
     ];
     Bench::new(config)?.measure("e2e", &args.bench, &asked, BOTH, |bench, place| {
         let live = live::run(bench, place, settings)?;
-        let verified = bench.verify(&live.store, &live.manifest, &place.config.window_sizes_s())?;
+        let verified = bench.verify(place, &live.manifest, &place.config.window_sizes_s())?;
         Ok(Repetition {
             verified: Some(verified),
             ..live.repetition

@@ -51,7 +51,6 @@ pub struct LiveSettings {
 pub struct Live {
     pub repetition: Repetition,
     pub manifest: Manifest,
-    pub store: Arc<AnyStore>,
     /// The consumer fell behind by more than was allowed.
     pub gave_up: bool,
     /// How far the consumer was behind, as time at the rate: the median over the last quarter of what was measured.
@@ -97,7 +96,6 @@ pub fn run(bench: &mut Bench, place: &Place, settings: LiveSettings) -> anyhow::
     Ok(Live {
         repetition,
         manifest: producing::manifest(&place.config.kafka.topic, &measured.fleet, &measured.sent),
-        store,
         gave_up: measured.gave_up,
         lag_at_end: Duration::from_secs_f64(measured.lag_at_end_s),
     })

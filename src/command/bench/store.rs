@@ -73,7 +73,7 @@ fn once(bench: &mut Bench, place: &Place, extent: Extent, batch: usize) -> anyho
     let usage = meter.stop(written.readings);
     // What a duration cut off cannot be told from the manifest.
     let verified = match written.readings == total {
-        true => Some(bench.verify(&store, &manifest, &[])?),
+        true => Some(bench.verify(place, &manifest, &[])?),
         false => None,
     };
     let elapsed_s = written.elapsed.as_secs_f64();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use super::Bench;
+use super::place::Place;
 use crate::proof::bench_report::Verified;
 use crate::proof::manifest::Manifest;
 use crate::proof::verify::{Difference, VerifyProgress, VerifySettings, verify};
@@ -20,10 +21,12 @@ impl Bench {
     /// Compares a repetition's store with what it must hold; differences are told and make the exit code.
     pub(super) fn verify(
         &mut self,
-        store: &Arc<AnyStore>,
+        place: &Place,
         manifest: &Manifest,
         window_sizes_s: &[u32],
     ) -> anyhow::Result<Verified> {
+        let store = place.config.store_that_misses_nothing();
+        let store = Arc::new(self.runtime.block_on(AnyStore::open(&store))?);
         let settings = VerifySettings {
             window_sizes_s: window_sizes_s.to_vec(),
             anomaly_rules: None,
@@ -38,7 +41,7 @@ impl Bench {
         let compared = self.runtime.block_on(async {
             let progress = Arc::new(VerifyProgress::default());
             tokio::select! {
-                compared = verify(store, manifest, &settings, &progress) => Some(compared),
+                compared = verify(&store, manifest, &settings, &progress) => Some(compared),
                 () = stopped => None,
             }
         });

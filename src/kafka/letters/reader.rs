@@ -11,7 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::{Letter, Place};
 use crate::kafka::log::forwarding_context;
 use crate::kafka::topic_id::topic_id;
-use crate::kafka::{KafkaError, KafkaSettings, metadata};
+use crate::kafka::{KafkaError, KafkaSettings, admission, metadata};
 use crate::model::TopicId;
 use crate::telemetry::events;
 
@@ -85,6 +85,7 @@ pub struct TopicReader {
 impl TopicReader {
     /// An error that says so where there is no such topic, or no broker.
     pub fn open(kafka: &KafkaSettings, topic: &str) -> Result<TopicReader, KafkaError> {
+        admission::check(kafka)?;
         let consumer: BaseConsumer<Context> = kafka
             .client_config(READER_ROLE)
             .create_with_context(Context)

@@ -1,19 +1,25 @@
 //! The way to a cluster: bounded in time, and every failure one line that says what to do.
 
 use std::collections::BTreeSet;
+#[cfg(feature = "tls")]
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use scylla::client::PoolSize;
 use scylla::client::execution_profile::ExecutionProfile;
+#[cfg(feature = "tls")]
+use scylla::client::session::OpenSsl010Config;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::policies::retry::FallthroughRetryPolicy;
 use scylla::statement::{Consistency as DriverConsistency, SerialConsistency};
 
 use super::error::Cause;
-use crate::store::settings::Consistency;
+use crate::store::settings::{Consistency, ReadingsConsistency};
 use crate::store::{StoreError, StoreSettings};
+#[cfg(feature = "tls")]
+use crate::tls;
 
 /// Where a session goes to, for errors: `cassandra host:port,host:port`.
 pub(super) fn place(hosts: &[String]) -> String {
@@ -26,6 +32,16 @@ pub(super) fn driver_consistency(consistency: Consistency) -> DriverConsistency 
         Consistency::Quorum => DriverConsistency::Quorum,
         Consistency::All => DriverConsistency::All,
     }
+}
+
+/// Of requests for readings alone; nothing where they are as all others.
+pub(super) fn readings_consistency(settings: &StoreSettings) -> Option<DriverConsistency> {
+    let level = match settings.readings_consistency {
+        ReadingsConsistency::One => DriverConsistency::One,
+        ReadingsConsistency::LocalOne => DriverConsistency::LocalOne,
+        ReadingsConsistency::Majority(level) => driver_consistency(level),
+    };
+    (level != driver_consistency(settings.consistency)).then_some(level)
 }
 
 /// Of compare-and-set: over as many data centres as plain reads and writes.
@@ -77,15 +93,60 @@ pub(super) async fn connect(
             return Err(Cause::permanent("a password is set without a user").into_error(&place, "connect"));
         }
     }
+    let (builder, refusal) =
+        encrypted(builder, settings, hosts).map_err(|cause| cause.into_error(&place, "connect"))?;
     let session = match tokio::time::timeout(settings.connect_timeout, builder.build()).await {
-        Ok(session) => session.map_err(|error| Cause::from(error).into_error(&place, "connect"))?,
+        Ok(session) => session.map_err(Cause::from),
         Err(_) => {
             let waited = settings.connect_timeout.as_millis();
-            return Err(Cause::transient(format!("no answer within {waited} ms")).into_error(&place, "connect"));
+            Err(Cause::transient(format!("no answer within {waited} ms")))
         }
     };
+    let session = session.map_err(|cause| {
+        let cause = match refusal() {
+            Some(why) => Cause::permanent(why),
+            None => cause.at_start(settings.tls.as_ref()),
+        };
+        cause.into_error(&place, "connect")
+    })?;
     check_data_centre(&session, settings, &place)?;
     Ok(session)
+}
+
+/// Why the certificate of a node was refused, if one was.
+type WhyRefused = Box<dyn Fn() -> Option<String> + Send>;
+
+/// Adds TLS where it is asked for.
+///
+/// The driver knows nodes by their addresses alone, so a certificate must be for the address, or for one of the names by
+/// which the store is known to us.
+#[cfg(feature = "tls")]
+fn encrypted(
+    builder: SessionBuilder,
+    settings: &StoreSettings,
+    hosts: &[String],
+) -> Result<(SessionBuilder, WhyRefused), Cause> {
+    let Some(tls) = &settings.tls else {
+        return Ok((builder, Box::new(|| None)));
+    };
+    let bare = |host: &String| host.rsplit_once(':').map_or(host.clone(), |(name, _)| name.to_owned());
+    let is_name = |host: &String| host.parse::<IpAddr>().is_err() && !host.starts_with('[');
+    let names: Vec<String> = hosts.iter().map(bare).filter(is_name).collect();
+    let (context, refusal) = tls::context(tls, &names).map_err(Cause::permanent)?;
+    let context = OpenSsl010Config::from_dangerous_builder(context);
+    Ok((builder.tls_context(Some(context)), Box::new(move || refusal.take())))
+}
+
+#[cfg(not(feature = "tls"))]
+fn encrypted(
+    builder: SessionBuilder,
+    settings: &StoreSettings,
+    _: &[String],
+) -> Result<(SessionBuilder, WhyRefused), Cause> {
+    match settings.tls {
+        None => Ok((builder, Box::new(|| None))),
+        Some(_) => Err(Cause::permanent("TLS needs a build with the feature tls")),
+    }
 }
 
 /// Quorums of different data centres do not overlap: a row written in one may be missing in a read of the other.

@@ -10,9 +10,15 @@ use scylla::errors::{
 };
 
 use crate::store::StoreError;
+use crate::tls::TlsSettings;
 
 const RUN_INIT_SCHEMA: &str = "run `iotpipe init-schema`";
 const CHECK_CREDENTIALS: &str = "check the store's user and password";
+const CHECK_TLS: &str = "check that Cassandra runs there and speaks TLS (store.tls); if it wants a client certificate, set \
+                         store.certificate_file and store.key_file";
+const CHECK_IDENTITY: &str =
+    "check that Cassandra runs there and speaks TLS (store.tls), and that it trusts store.certificate_file";
+const CHECK_PLAIN: &str = "check that Cassandra runs there, or set --store (IOTPIPE_STORE); if it wants TLS, store.tls";
 const CHECK_GRANTS: &str = "grant the user SELECT and MODIFY on the keyspace (init-schema: CREATE and ALTER too)";
 
 /// Why a request failed.
@@ -39,6 +45,22 @@ impl Cause {
             why: one_line(why),
             hint: None,
         }
+    }
+
+    /// At the start, when nothing worked yet: whether the other end speaks TLS is the first thing to doubt.
+    pub(super) fn at_start(mut self, tls: Option<&TlsSettings>) -> Cause {
+        if self.hint.is_some() {
+            return self;
+        }
+        if self.why.contains("Connection broken") {
+            // The driver says by which of its parts that was noticed.
+            self.why = "the other end closed the connection".to_owned();
+        }
+        self.hint(match tls {
+            None => CHECK_PLAIN,
+            Some(TlsSettings { identity: None, .. }) => CHECK_TLS,
+            Some(_) => CHECK_IDENTITY,
+        })
     }
 
     fn hint(mut self, hint: &'static str) -> Cause {
@@ -80,6 +102,8 @@ fn from_server(error: &DbError, message: &str) -> Cause {
         | DbError::AlreadyExists { .. }
         | DbError::FunctionFailure { .. }
         | DbError::ProtocolError => Cause::permanent(text),
+        // The node could not look the user up: its peers that know are away, or it has just started.
+        DbError::AuthenticationError if message.contains("Unable to perform authentication") => Cause::transient(text),
         DbError::AuthenticationError => Cause::permanent(text).hint(CHECK_CREDENTIALS),
         DbError::Unauthorized => Cause::permanent(text).hint(CHECK_GRANTS),
         _ => Cause::transient(text),
@@ -328,6 +352,8 @@ mod tests {
             "{refused}"
         );
         assert!(!from_db(DbError::Unauthorized, "").is_transient());
+        let unknown = "Unable to perform authentication: Cannot achieve consistency level LOCAL_ONE";
+        assert!(from_db(DbError::AuthenticationError, unknown).is_transient());
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl CassandraStore {
         let session = connect::connect(settings, hosts, keyspace, settings.request_timeout).await?;
         let place = connect::place(hosts);
         shape::check(&session, keyspace, &place).await?;
-        let statements = Statements::prepare(&session, keyspace)
+        let statements = Statements::prepare(&session, keyspace, connect::readings_consistency(settings))
             .await
             .map_err(|error| Cause::from(error).into_error(&place, format!("prepare statements in {keyspace}")))?;
         Ok(CassandraStore {

@@ -1,5 +1,5 @@
 //! What a sensor's records leave behind. Readings and windows of one sensor and day share a partition, so they are one
-//! mutation; the state and what the directory learns lie elsewhere and are sent at the same time.
+//! mutation, unless readings are to be written at another consistency; the state and what the directory learns lie elsewhere and are sent at the same time.
 //!
 //! A window's and a state's write timestamp is the offset of the last record that they contain + 1, as a bare number: no
 //! time of day may ever come among them, for it would beat every offset.
@@ -65,8 +65,28 @@ impl CassandraStore {
         done.into_iter().collect()
     }
 
-    /// Writes rows of one partition, at most `MAX_BATCH_ROWS` of each kind, as one request.
+    /// Writes rows of one partition, at most `MAX_BATCH_ROWS` of each kind: as one request, or as one of readings and one of
+    /// windows where these are written at different consistencies. Both are waited for.
     async fn write_part<'a>(
+        &self,
+        write: &'a SensorWrite,
+        source: &'a str,
+        day: Day,
+        readings: impl ExactSizeIterator<Item = &'a ReadingRow>,
+        windows: impl ExactSizeIterator<Item = &'a WindowCell>,
+    ) -> Result<(), StoreError> {
+        if !self.statements.keep_readings_apart() || readings.len() == 0 || windows.len() == 0 {
+            return self.send_part(write, source, day, readings, windows).await;
+        }
+        let readings = self.send_part(write, source, day, readings, std::iter::empty());
+        let windows = self.send_part(write, source, day, std::iter::empty(), windows);
+        // In a box: rare, and a write is no larger for it where it is not so.
+        let (readings, windows) = Box::pin(futures::future::join(readings, windows)).await;
+        readings.and(windows)
+    }
+
+    /// Sends rows of one partition as one request.
+    async fn send_part<'a>(
         &self,
         write: &'a SensorWrite,
         source: &'a str,
@@ -104,6 +124,10 @@ impl CassandraStore {
             (Err(error), (readings, 0)) => {
                 let attempted = format!("write {readings} readings to");
                 Err(self.error(&attempted, "sensor_readings", error))
+            }
+            (Err(error), (0, windows)) => {
+                let attempted = format!("write {windows} windows to");
+                Err(self.error(&attempted, "window_aggregates", error))
             }
             (Err(error), (readings, windows)) => {
                 let attempted = format!("write {readings} readings and {windows} windows to");

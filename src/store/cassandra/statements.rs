@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use scylla::client::session::Session;
 use scylla::errors::PrepareError;
+use scylla::statement::Consistency;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 
@@ -21,6 +22,8 @@ const MAX_KEPT_WINDOWS: usize = 32;
 pub(super) struct Statements {
     pub(super) insert_reading: PreparedStatement,
     pub(super) insert_window: PreparedStatement,
+    /// Of requests for readings alone, where it is another than of everything else.
+    readings_consistency: Option<Consistency>,
     /// So many times `insert_reading`, then so many times `insert_window`, built when first needed: see `place_of_batch`.
     batches: Vec<OnceLock<Batch>>,
     select_newest_first: PreparedStatement,
@@ -68,6 +71,7 @@ pub(super) struct AlertStatements {
 struct Preparer<'a> {
     session: &'a Session,
     keyspace: &'a str,
+    readings_consistency: Option<Consistency>,
 }
 
 impl Preparer<'_> {
@@ -76,12 +80,29 @@ impl Preparer<'_> {
         statement.set_is_idempotent(true);
         Ok(statement)
     }
+
+    async fn prepare_of_readings(&self, text: &str) -> Result<PreparedStatement, PrepareError> {
+        let mut statement = self.prepare(text).await?;
+        if let Some(level) = self.readings_consistency {
+            statement.set_consistency(level);
+        }
+        Ok(statement)
+    }
 }
 
 impl Statements {
-    pub(super) async fn prepare(session: &Session, keyspace: &str) -> Result<Statements, PrepareError> {
-        let preparer = Preparer { session, keyspace };
+    pub(super) async fn prepare(
+        session: &Session,
+        keyspace: &str,
+        readings_consistency: Option<Consistency>,
+    ) -> Result<Statements, PrepareError> {
+        let preparer = Preparer {
+            session,
+            keyspace,
+            readings_consistency,
+        };
         let prepare = async |text: &str| preparer.prepare(text).await;
+        let prepare_of_readings = async |text: &str| preparer.prepare_of_readings(text).await;
         // Readings of a kind in a range of times: the kind stands behind the time in the key, so the server has to filter.
         // It does so within one partition, which is what ALLOW FILTERING is harmless for. So for windows of every kind.
         let readings = "SELECT reading_time, type, reading FROM {keyspace}.sensor_readings \
@@ -96,7 +117,7 @@ impl Statements {
             format!("UPDATE {{keyspace}}.sensors USING TIMESTAMP ? SET {assignment} WHERE shard = ? AND sensor_id = ?")
         };
         Ok(Statements {
-            insert_reading: prepare(
+            insert_reading: prepare_of_readings(
                 "INSERT INTO {keyspace}.sensor_readings (sensor_id, day, reading_time, type, reading) \
                  VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?",
             )
@@ -106,14 +127,17 @@ impl Statements {
                  VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
             )
             .await?,
+            readings_consistency,
             batches: (0..=place_of_batch(MAX_BATCH_ROWS, MAX_KEPT_WINDOWS))
                 .map(|_| OnceLock::new())
                 .collect(),
-            select_newest_first: prepare(readings).await?,
-            select_oldest_first: prepare(&format!("{readings} {oldest_first}")).await?,
-            select_kind_newest_first: prepare(&format!("{readings} AND type = ? ALLOW FILTERING")).await?,
-            select_kind_oldest_first: prepare(&format!("{readings} AND type = ? {oldest_first} ALLOW FILTERING"))
-                .await?,
+            select_newest_first: prepare_of_readings(readings).await?,
+            select_oldest_first: prepare_of_readings(&format!("{readings} {oldest_first}")).await?,
+            select_kind_newest_first: prepare_of_readings(&format!("{readings} AND type = ? ALLOW FILTERING")).await?,
+            select_kind_oldest_first: prepare_of_readings(&format!(
+                "{readings} AND type = ? {oldest_first} ALLOW FILTERING"
+            ))
+            .await?,
 
             insert_state: prepare(
                 "INSERT INTO {keyspace}.sensor_state (sensor_id, source, state) VALUES (?, ?, ?) USING TIMESTAMP ?",
@@ -152,12 +176,21 @@ impl Statements {
         })
     }
 
+    /// Whether readings and windows must not share a batch, which has one consistency.
+    pub(super) fn keep_readings_apart(&self) -> bool {
+        self.readings_consistency.is_some()
+    }
+
     /// The batch that inserts so many readings and then so many windows of one partition: one mutation for the server. Built
     /// once a shape, since building it costs more than filling it.
     pub(super) fn batch_of_rows(&self, readings: usize, windows: usize) -> Cow<'_, Batch> {
         let build = || {
             let readings = std::iter::repeat_n(&self.insert_reading, readings);
-            unlogged(readings.chain(std::iter::repeat_n(&self.insert_window, windows)))
+            let mut batch = unlogged(readings.chain(std::iter::repeat_n(&self.insert_window, windows)));
+            if let (0, Some(level)) = (windows, self.readings_consistency) {
+                batch.set_consistency(level);
+            }
+            batch
         };
         if readings > MAX_BATCH_ROWS || windows > MAX_KEPT_WINDOWS {
             return Cow::Owned(build());
