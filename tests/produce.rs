@@ -96,7 +96,7 @@ impl Cluster {
             brokers: self.mock.bootstrap_servers(),
             properties: Default::default(),
         };
-        let producer = ReadingProducer::new(&kafka, TOPIC).unwrap();
+        let producer = ReadingProducer::new(&kafka, TOPIC, None).unwrap();
         assert_eq!(producer.check_topic().unwrap(), PARTITIONS as usize);
         producer
     }
@@ -191,14 +191,14 @@ fn a_missing_topic_and_a_broker_that_is_down_are_said_in_one_line() {
         brokers,
         properties: Default::default(),
     };
-    let missing = ReadingProducer::new(&kafka(cluster.mock.bootstrap_servers()), "elsewhere").unwrap();
+    let missing = ReadingProducer::new(&kafka(cluster.mock.bootstrap_servers()), "elsewhere", None).unwrap();
     let error = missing.check_topic().unwrap_err().to_string();
     assert!(error.contains("elsewhere") && error.contains("init-schema"), "{error}");
     // And asking did not make it.
     assert!(missing.check_topic().is_err());
 
     let began = Instant::now();
-    let down = ReadingProducer::new(&kafka("127.0.0.1:1".into()), TOPIC).unwrap();
+    let down = ReadingProducer::new(&kafka("127.0.0.1:1".into()), TOPIC, None).unwrap();
     let error = down.check_topic().unwrap_err().to_string();
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
     assert!(

@@ -148,6 +148,7 @@ conformance! {
         a_load_answers_what_was_written_and_none_for_the_rest,
         cells_survive_to_the_bit,
         a_write_may_have_any_number_of_readings_and_windows,
+        writes_of_several_sensors_at_once_are_each_stored_whole,
         windows_come_by_day_kind_start_and_source,
         answers_of_windows_are_longer_than_a_page,
     }

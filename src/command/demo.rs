@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use futures::{StreamExt, TryStreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::runtime::Runtime;
 
 use super::{Exit, consume, now, produce as producing, query, runtime, stop, verify};
 use crate::cli::{ConsumeArgs, DemoArgs};
@@ -62,7 +63,7 @@ pub fn run(config: &Config, args: &DemoArgs) -> anyhow::Result<Exit> {
     let sensor = first_sensor(args)?;
     let sent = fleet.fleet.settings().clone();
 
-    let (produced, consumed) = play(config, args, &broker, fleet, &store, runtime.handle(), &stop, sensor)?;
+    let (produced, consumed) = play(config, args, &broker, fleet, &store, &runtime, &stop, sensor)?;
     let mut lines = describe(args, &produced, &consumed);
     let mut is_proven = true;
     if is_alone {
@@ -183,7 +184,7 @@ fn play(
     broker: &EmbeddedBroker,
     run: ProduceRun,
     store: &Arc<AnyStore>,
-    runtime: &tokio::runtime::Handle,
+    runtime: &Runtime,
     stop: &AtomicBool,
     sensor: SensorId,
 ) -> anyhow::Result<(ProduceSummary, ConsumeSummary)> {
@@ -193,7 +194,7 @@ fn play(
     let stop_consuming = Arc::new(AtomicBool::new(false));
     let control = ConsumeControl::new(stop_consuming.clone());
     let progress = ProduceProgress::default();
-    let mut producer = ReadingProducer::new(&kafka, &config.kafka.topic)?;
+    let mut producer = ReadingProducer::new(&kafka, &config.kafka.topic, run.slots_per_s)?;
     std::thread::scope(|scope| {
         let consumer = scope.spawn(|| pipeline::consume::consume(&kafka, &settings, store, runtime, &control));
         let producer = scope.spawn(|| {
@@ -261,7 +262,7 @@ impl View {
         progress: &ProduceProgress,
         control: &ConsumeControl,
         store: &AnyStore,
-        runtime: &tokio::runtime::Handle,
+        runtime: &Runtime,
         sensor: SensorId,
     ) {
         std::thread::sleep(VIEW_INTERVAL);

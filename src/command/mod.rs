@@ -85,6 +85,15 @@ fn runtime() -> anyhow::Result<Runtime> {
         .context("cannot start the runtime's threads")
 }
 
+/// For commands that write to the store without a break: one thread has the loop and its requests, since handing them from
+/// thread to thread would cost more than they do. Nothing goes on but in its `block_on`.
+fn runtime_of_one_thread() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
 /// The wall clock.
 fn now() -> TimeMs {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -96,7 +105,7 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// One carries the requests of a drain; the second is for when that one is busy with a large answer.
+/// The second is for when the first is busy with a large answer.
 const WORKER_THREADS: usize = 2;
 
 /// What clap has to say instead of an invocation: the help and the version that were asked for, or a usage error.

@@ -43,7 +43,7 @@ pub fn run(config: &Config, args: &ProduceArgs) -> anyhow::Result<Exit> {
         .as_deref()
         .map(|file| RunRecord::open(file, config))
         .transpose()?;
-    let mut producer = ReadingProducer::new(&config.kafka(), &config.kafka.topic)?;
+    let mut producer = ReadingProducer::new(&config.kafka(), &config.kafka.topic, run.slots_per_s)?;
     let partitions = producer.check_topic()?;
     // Planned again: the schedule begins now, not before the cluster answered, or the first records would be late.
     let (run, plan) = plan_run(config, args, schema_id)?;

@@ -331,8 +331,8 @@ settings! {
         start: Start = "earliest", flags &["--start"], on &["consume"], variables &["KAFKA_AUTO_OFFSET_RESET"];
         /// Where records were lost before they were read: `refuse` to go on, or record the hole and `continue`.
         on_data_loss: OnDataLoss = "refuse", flags &["--on-data-loss"], on &["consume"];
-        /// Writes to the store in flight.
-        writers: usize = "64", flags &["--writers"], on STORING, check within(1..=4096);
+        /// Requests to the store in flight.
+        writers: usize = "32", flags &["--writers"], on STORING, check within(1..=4096);
         /// Readings held in memory until the store has acknowledged them.
         pending_readings: usize = "50000", flags &["--pending-readings"], on CONSUMERS,
             check within(1000..=100_000_000);
@@ -341,7 +341,7 @@ settings! {
         state_memory: ByteSize = "256MiB", flags &["--state-memory"], on CONSUMERS, check at_least("1MiB");
         /// The longest that a sensor's state waits for the sensor's next write to take it along; its offsets are committed
         /// once it is stored. `0s` stores it with every write.
-        state_interval: Duration = "1s", flags &["--state-interval"], on CONSUMERS, check between("0s", "1m");
+        state_interval: Duration = "5s", flags &["--state-interval"], on CONSUMERS, check between("0s", "1m");
         /// Reads of state and windows from the store in flight.
         loaders: usize = "256", flags &["--loaders"], on CONSUMERS, check within(1..=4096);
         /// The largest record that is decoded; a larger one is a dead letter.

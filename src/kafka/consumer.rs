@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TryRecvError};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -245,13 +245,15 @@ const PAUSE_AFTER: Duration = Duration::from_secs(1);
 const POLL_WAIT: Duration = Duration::from_millis(5);
 
 /// The loop of the consumer's thread.
-pub struct PollThread<D> {
+pub struct PollThread<D, W> {
     consumer: Arc<BaseConsumer<GroupContext>>,
     settings: ConsumerSettings,
     gauges: Arc<ConsumerGauges>,
     /// Decodes a record into the batch, or says that it cannot yet.
     decode: D,
     tell: Sender<FromConsumer>,
+    /// Called when there is something new in `tell`.
+    wake: W,
     told: Receiver<ToConsumer>,
     /// What could not be handed over yet, in order.
     waiting: VecDeque<FromConsumer>,
@@ -272,21 +274,22 @@ pub struct PollThread<D> {
     closed: bool,
 }
 
-impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch) -> Verdict> PollThread<D> {
+impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch) -> Verdict, W: Fn()> PollThread<D, W> {
     pub fn new(
         consumer: Arc<BaseConsumer<GroupContext>>,
         settings: ConsumerSettings,
         gauges: Arc<ConsumerGauges>,
         decode: D,
-        tell: Sender<FromConsumer>,
+        (tell, wake): (Sender<FromConsumer>, W),
         told: Receiver<ToConsumer>,
-    ) -> PollThread<D> {
+    ) -> PollThread<D, W> {
         PollThread {
             consumer,
             settings,
             gauges,
             decode,
             tell,
+            wake,
             told,
             waiting: VecDeque::new(),
             batch: RecordBatch::default(),
@@ -307,7 +310,7 @@ impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch) -> Verdict> PollThread<D> {
     pub fn run(mut self) {
         self.consumer.context().unattended.store(false, Ordering::Relaxed);
         while !self.closed {
-            self.take_commands(Duration::ZERO);
+            self.take_commands();
             self.offer_parked();
             self.poll_batch();
             self.hand_over();
@@ -451,7 +454,7 @@ impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch) -> Verdict> PollThread<D> {
         while let Some(event) = self.waiting.pop_front() {
             let slice = patience.min(Duration::from_millis(50));
             match self.tell.send_timeout(event, slice) {
-                Ok(()) => {}
+                Ok(()) => (self.wake)(),
                 Err(SendTimeoutError::Disconnected(_)) => {
                     self.closed = true;
                     return;
@@ -459,7 +462,7 @@ impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch) -> Verdict> PollThread<D> {
                 Err(SendTimeoutError::Timeout(event)) => {
                     self.waiting.push_front(event);
                     patience = patience.saturating_sub(slice);
-                    self.take_commands(Duration::ZERO);
+                    self.take_commands();
                     if patience.is_zero() {
                         return self.set_paused(true);
                     }
@@ -488,17 +491,17 @@ impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch) -> Verdict> PollThread<D> {
         warn_if_failed("pause or resume", result);
     }
 
-    fn take_commands(&mut self, wait: Duration) {
+    fn take_commands(&mut self) {
         loop {
-            match self.told.recv_timeout(wait) {
+            match self.told.try_recv() {
                 Ok(ToConsumer::Start { partition, offset }) => self.start(partition, offset),
                 Ok(ToConsumer::Release(partitions)) => self.release(&partitions),
                 Ok(ToConsumer::Stop) => self.stop(),
-                Ok(ToConsumer::Close) | Err(RecvTimeoutError::Disconnected) => {
+                Ok(ToConsumer::Close) | Err(TryRecvError::Disconnected) => {
                     self.closed = true;
                     return;
                 }
-                Err(RecvTimeoutError::Timeout) => return,
+                Err(TryRecvError::Empty) => return,
             }
         }
     }

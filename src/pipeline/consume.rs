@@ -1,17 +1,20 @@
 //! `consume`: joins the consumer's thread, the processor and the writers.
 //!
 //! The loop here owns the processor: it turns what comes in into events and carries the effects out. It never waits for a
-//! store or a broker; what takes time runs elsewhere and answers on a channel.
+//! store or a broker; what takes time runs beside it and answers on a channel. On a runtime of one thread the requests to the store
+//! run on the loop's own thread, between its turns: nothing is handed from thread to thread on the way of a write.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Sender, bounded, never, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use hdrhistogram::Histogram;
 use thiserror::Error;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::time::MissedTickBehavior;
 
 use super::decode::RecordDecoder;
 use super::outputs::Outputs;
@@ -40,6 +43,8 @@ pub struct ConsumeSettings {
     pub registry: Option<RegistrySettings>,
     /// How alerts, events and analytics are written.
     pub outputs: OutputEncoding,
+    /// Requests to the store in flight.
+    pub writers: usize,
     pub processor: processor::Settings,
     /// End once the group has committed every partition's end as of the start.
     pub until_end: bool,
@@ -141,7 +146,7 @@ impl ConsumeControl {
 
 /// Batches between the consumer's thread and the processor: one in work, some ahead.
 const BATCHES_AHEAD: usize = 4;
-/// How long the loop sleeps with nothing to do: bounds how late a tick is.
+/// How long the loop sleeps at most: bounds how late a tick is.
 const TICK: Duration = Duration::from_millis(20);
 /// How often the snapshot is renewed.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(200);
@@ -154,9 +159,11 @@ const LATENCY_MAX_MS: u64 = 3_600_000;
 
 enum Answer {
     Event(Event),
-    /// Something was delivered.
+    /// There is something to take: records, or the word that something was delivered.
     Wake,
     Landed(Landed),
+    /// The group has not committed all that was there at the start.
+    EndAhead,
     EndReached,
     Failed(String),
 }
@@ -167,16 +174,17 @@ impl From<Landed> for Answer {
     }
 }
 
-/// Consumes until told to stop, or until the settings say so. Blocks; `runtime` carries the requests to the store.
+/// Consumes until told to stop, or until the settings say so. Blocks; the loop and the requests to the store run on `runtime`,
+/// where the store was opened.
 pub fn consume<S: Store>(
     kafka: &KafkaSettings,
     settings: &ConsumeSettings,
     store: &Arc<S>,
-    runtime: &Handle,
+    runtime: &Runtime,
     control: &ConsumeControl,
 ) -> Result<ConsumeSummary, ConsumeError> {
-    let mut run = Run::start(kafka, settings, store, runtime, control.observer.clone())?;
-    let outcome = run.drive(control);
+    let mut run = Run::start(kafka, settings, store, runtime.handle(), control.observer.clone())?;
+    let outcome = runtime.block_on(run.drive(control));
     run.close();
     outcome?;
     Ok(ConsumeSummary {
@@ -207,8 +215,8 @@ struct Run<'s, S> {
     from_consumer: Option<Receiver<FromConsumer>>,
     /// All that hold the consumer: it leaves the group when the last of them is gone.
     threads: Vec<JoinHandle<()>>,
-    answer: Sender<Answer>,
-    answers: Receiver<Answer>,
+    answer: UnboundedSender<Answer>,
+    answers: UnboundedReceiver<Answer>,
     began: Instant,
     latency_ms: Histogram<u64>,
     recent_latency_ms: Histogram<u64>,
@@ -236,10 +244,10 @@ impl<'s, S: Store> Run<'s, S> {
         let group = Group::new(client.clone(), kafka, &settings.consumer);
         let partitions = group.partitions()?;
 
-        let (answer, answers) = unbounded(); // bounded by what is in flight
+        let (answer, answers) = mpsc::unbounded_channel(); // bounded by what is in flight
         let waker = answer.clone();
         let wake = move || drop(waker.send(Answer::Wake));
-        let outputs = Outputs::new(kafka, settings, wake)?;
+        let outputs = Outputs::new(kafka, settings, wake.clone())?;
         let (tell, from_consumer) = bounded(BATCHES_AHEAD);
         let (to_consumer, told) = unbounded(); // a few commands a second
         let schemas = settings.registry.as_ref().map(Schemas::start).transpose();
@@ -255,14 +263,21 @@ impl<'s, S: Store> Run<'s, S> {
             }
             verdict
         };
-        let poll = PollThread::new(client, settings.consumer.clone(), gauges.clone(), decode, tell, told);
+        let poll = PollThread::new(
+            client,
+            settings.consumer.clone(),
+            gauges.clone(),
+            decode,
+            (tell, wake),
+            told,
+        );
         let poll_thread = std::thread::Builder::new()
             .name("poll".to_owned())
             .spawn(move || poll.run())
             .map_err(ConsumeError::Thread)?;
 
         let health = Arc::new(StoreHealth::default());
-        let writers = Writers::start(runtime, settings.processor.writes_in_flight, store, &health, &answer);
+        let writers = Writers::start(runtime, settings.writers, store, &health, &answer);
         let watcher = match settings.until_end {
             true => Some(watch_end(group.clone(), partitions, answer.clone())?),
             false => None,
@@ -298,31 +313,29 @@ impl<'s, S: Store> Run<'s, S> {
     }
 
     /// The loop. Ends when all is drained, or with the first failure.
-    fn drive(&mut self, control: &ConsumeControl) -> Result<(), ConsumeError> {
-        let from_consumer = self.from_consumer.clone().unwrap_or_else(never);
-        let full = never();
-        let answers = self.answers.clone();
+    async fn drive(&mut self, control: &ConsumeControl) -> Result<(), ConsumeError> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut next_snapshot = Instant::now();
+        let mut may_have_more = true;
         while !self.drained {
-            // Without room the batches stay in their channel, and the consumer's thread notices.
-            let records = if self.processor.wants_records() {
-                &from_consumer
+            if may_have_more {
+                // The requests' turn.
+                tokio::task::yield_now().await;
             } else {
-                &full
-            };
-            select! {
-                recv(records) -> told => match told {
-                    Ok(told) => self.on_consumer(told)?,
-                    Err(_) => return Err(ConsumeError::Failed("the consumer's thread ended by itself".to_owned())),
-                },
-                recv(answers) -> answer => if let Ok(answer) = answer { self.on_answer(answer)?; },
-                default(TICK) => {}
+                tokio::select! {
+                    biased;
+                    answer = self.answers.recv() => if let Some(answer) = answer { self.on_answer(answer)?; },
+                    _ = tick.tick() => {}
+                }
             }
-            while let Ok(answer) = answers.try_recv() {
+            while let Ok(answer) = self.answers.try_recv() {
                 self.on_answer(answer)?;
             }
+            may_have_more = self.take_from_consumer()?;
             self.take_deliveries()?;
             self.handle(Event::Tick)?;
+            self.writers.dispatch();
             self.check_end(control)?;
             if Instant::now() >= next_snapshot {
                 next_snapshot = Instant::now() + SNAPSHOT_INTERVAL;
@@ -331,6 +344,21 @@ impl<'s, S: Store> Run<'s, S> {
         }
         self.renew_snapshot(control);
         Ok(())
+    }
+
+    /// Takes what the consumer's thread tells next, if there is room for it: without, it stays in the channel, and that thread
+    /// notices. Answers whether there was something.
+    fn take_from_consumer(&mut self) -> Result<bool, ConsumeError> {
+        let Some(from_consumer) = self.from_consumer.as_ref().filter(|_| self.processor.wants_records()) else {
+            return Ok(false);
+        };
+        match from_consumer.try_recv() {
+            Ok(told) => self.on_consumer(told).map(|()| true),
+            Err(TryRecvError::Empty) => Ok(false),
+            Err(TryRecvError::Disconnected) => {
+                Err(ConsumeError::Failed("the consumer's thread ended by itself".to_owned()))
+            }
+        }
     }
 
     fn on_consumer(&mut self, told: FromConsumer) -> Result<(), ConsumeError> {
@@ -362,14 +390,17 @@ impl<'s, S: Store> Run<'s, S> {
             Answer::Landed(Ok((writer, landed))) => {
                 self.writers.is_free_again(writer);
                 match landed {
-                    ToStore::Write(write) => {
+                    ToStore::Writes(writes) => writes.into_iter().try_for_each(|write| {
                         self.note_latency(&write);
-                        self.handle(Event::Written(write))
-                    }
+                        self.handle(Event::Written(Box::new(write)))
+                    }),
                     ToStore::Alerts(alerts) => Ok(self.outputs.send_alerts(&alerts)?),
                 }
             }
             Answer::Landed(Err(failure)) | Answer::Failed(failure) => Err(ConsumeError::Failed(failure)),
+            // What was polled is written; then nobody waits for a state's turn.
+            Answer::EndAhead if self.processor.pending_readings() == 0 => self.handle(Event::CaughtUp),
+            Answer::EndAhead => Ok(()),
             Answer::EndReached => {
                 self.stop();
                 Ok(())
@@ -391,10 +422,10 @@ impl<'s, S: Store> Run<'s, S> {
 
     fn carry_out(&mut self, effect: Effect) -> Result<(), ConsumeError> {
         match effect {
-            Effect::Write(write) => self.writers.send(ToStore::Write(write)),
+            Effect::Write(write) => self.writers.write(write),
             // The store keeps no changes of status.
             Effect::WriteAlerts(alerts) if alerts.changes.is_empty() => self.outputs.send_alerts(&alerts)?,
-            Effect::WriteAlerts(alerts) => self.writers.send(ToStore::Alerts(alerts)),
+            Effect::WriteAlerts(alerts) => self.writers.write_alerts(alerts),
             Effect::Load(load) => self.load(load),
             Effect::Publish(windows) => self.outputs.publish(&windows)?,
             Effect::SendDeadLetter(letter) => {
@@ -582,7 +613,7 @@ impl<'s, S: Store> Run<'s, S> {
         self.tell(ToConsumer::Close);
         // The thread may be waiting for room in this channel; without it, it ends.
         self.from_consumer = None;
-        self.answers = never();
+        self.answers.close();
         self.group = None;
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -608,7 +639,11 @@ fn ask_brokers(group: &Group, partitions: &[i32]) -> Result<BrokerFacts, KafkaEr
 }
 
 /// Watches, on a thread of its own, until the group has committed all ends as they are now, whoever owns the partitions.
-fn watch_end(group: Group, partitions: Vec<i32>, answer: Sender<Answer>) -> Result<JoinHandle<()>, ConsumeError> {
+fn watch_end(
+    group: Group,
+    partitions: Vec<i32>,
+    answer: UnboundedSender<Answer>,
+) -> Result<JoinHandle<()>, ConsumeError> {
     let mut waiting = Vec::new();
     for partition in partitions {
         let (low, high) = group.bounds(partition)?;
@@ -628,7 +663,7 @@ fn watch_end(group: Group, partitions: Vec<i32>, answer: Sender<Answer>) -> Resu
         }
         // Ends with the run: the answers' receiver is gone then, and so is the reason to look.
         std::thread::sleep(END_CHECK_INTERVAL);
-        if answer.send(Answer::Wake).is_err() {
+        if answer.send(Answer::EndAhead).is_err() {
             return;
         }
     };

@@ -9,4 +9,4 @@ pub mod replay;
 mod retry;
 mod schemas;
 pub mod write;
-mod writers;
+pub mod writers;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, unbounded};
 use hdrhistogram::Histogram;
-use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::retry::StoreHealth;
 use super::writers::{Landed, ToStore, Writers};
@@ -28,20 +28,20 @@ pub struct WriteSummary {
     pub latency_us: Histogram<u64>,
 }
 
-/// Sends all writes, or as many as there are before `stop`, and waits for what is in flight. `readings` counts those
-/// acknowledged so far. The error is that of a write that the store refused for good.
+/// Sends all writes, or as many as there are before `stop`, and waits for what is in flight, all of it on `runtime`, where the
+/// store was opened. `readings` counts those acknowledged so far. The error is that of a write that the store refused for good.
 pub fn write<S: Store>(
     writes: impl Iterator<Item = SensorWrite>,
     in_flight: usize,
     store: &Arc<S>,
-    runtime: &Handle,
+    runtime: &Runtime,
     stop: &AtomicBool,
     readings: &AtomicU64,
 ) -> Result<WriteSummary, String> {
-    let (landed, landings) = unbounded(); // bounded by what is in flight
+    let (landed, landings) = mpsc::unbounded_channel(); // bounded by what is in flight
     let health = Arc::new(StoreHealth::default());
     let mut run = Run {
-        writers: Writers::start::<S, Landed>(runtime, in_flight, store, &health, &landed),
+        writers: Writers::start::<S, Landed>(runtime.handle(), in_flight, store, &health, &landed),
         landings,
         sent_at: vec![Instant::now(); in_flight],
         free: (0..in_flight).collect(),
@@ -53,25 +53,28 @@ pub fn write<S: Store>(
         },
     };
     let began = Instant::now();
-    for write in writes {
-        if stop.load(Ordering::Relaxed) {
-            break;
+    runtime.block_on(async {
+        for write in writes {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            if run.free.is_empty() {
+                run.take_landing(readings).await?;
+            }
+            run.send(write);
         }
-        if run.free.is_empty() {
-            run.take_landing(readings)?;
+        while run.free.len() < in_flight {
+            run.take_landing(readings).await?;
         }
-        run.send(write);
-    }
-    while run.free.len() < in_flight {
-        run.take_landing(readings)?;
-    }
+        Ok::<_, String>(())
+    })?;
     run.summary.elapsed = began.elapsed();
     Ok(run.summary)
 }
 
 struct Run {
     writers: Writers,
-    landings: Receiver<Landed>,
+    landings: UnboundedReceiver<Landed>,
     /// When the write of a slot was sent; a write's id is its slot.
     sent_at: Vec<Instant>,
     free: Vec<usize>,
@@ -83,19 +86,18 @@ impl Run {
         if let Some(slot) = self.free.pop() {
             write.id.0 = slot as u64;
             self.sent_at[slot] = Instant::now();
-            self.writers.send(ToStore::Write(Box::new(write)));
+            self.writers.write(Box::new(write));
+            self.writers.dispatch();
         }
     }
 
     /// Waits for one write.
-    fn take_landing(&mut self, readings: &AtomicU64) -> Result<(), String> {
-        let landed = self
-            .landings
-            .recv()
-            .map_err(|_| "the writers ended by themselves".to_owned())?;
+    async fn take_landing(&mut self, readings: &AtomicU64) -> Result<(), String> {
+        let landed = self.landings.recv().await.ok_or("the writers ended by themselves")?;
         let (writer, landed) = landed?;
         self.writers.is_free_again(writer);
-        if let ToStore::Write(write) = landed {
+        let ToStore::Writes(writes) = landed else { return Ok(()) };
+        for write in writes {
             let slot = write.id.0 as usize;
             let latency_us = u64::try_from(self.sent_at[slot].elapsed().as_micros()).unwrap_or(u64::MAX);
             self.summary.latency_us.saturating_record(latency_us);

@@ -8,7 +8,7 @@ use super::sensor::Sensor;
 use crate::model::{SensorId, Source};
 
 /// Where a sensor lies; stays the same until it is evicted or freed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Slot(usize);
 
 /// What a sensor costs at least: itself, and its place in list and map (which are up to half empty).

@@ -69,6 +69,9 @@ pub enum Event {
     LedgerAdvanced,
     /// The answer to [`Effect::Commit`]: whether the broker took it.
     Committed(bool),
+    /// All that there is was polled, and somebody waits for its offsets: states are written now and wait for no write to take
+    /// them along, until records come again.
+    CaughtUp,
     /// Nothing will be polled any more: answered by [`Effect::Drained`] once all is acknowledged and committed.
     Drain,
     /// Time passes.
@@ -125,8 +128,14 @@ pub struct ChangedWindow {
 pub struct Settings {
     /// Writes in flight, over all sensors.
     pub writes_in_flight: usize,
+    /// Readings of writes in flight: with so many no further write is sent.
+    pub readings_in_flight: usize,
     /// Readings of one write.
     pub readings_per_write: usize,
+    /// With so many writes in flight the store is busy: a sensor that was just written collects for [`Settings::rest_ms`] before it is
+    /// written again, unless a write is full or something waits for it. Each write has its price, whatever it carries.
+    pub busy_writes: usize,
+    pub rest_ms: i64,
     /// Readings that wait for a write: above it no more records are wanted.
     pub pending_readings: usize,
     /// Bytes of dead letters on their way: above it no more records are wanted.
@@ -139,7 +148,7 @@ pub struct Settings {
     pub sighting_interval_ms: i64,
     /// Loads in flight, over all sensors.
     pub loads_in_flight: usize,
-    /// Between two writes of one sensor's state; its offsets wait for it. 0: with every write.
+    /// The longest that one sensor's state waits for a write to take it along; its offsets wait for it. 0: with every write.
     pub state_interval_ms: i64,
     /// Windows that changed go to the analytics topic.
     pub analytics: bool,
@@ -222,6 +231,7 @@ pub struct Processor {
     last_commit_ms: i64,
     no_commit_before_ms: i64,
     round: Round,
+    caught_up: bool,
     draining: bool,
     drained: bool,
 }
@@ -230,7 +240,11 @@ impl Processor {
     pub fn new(settings: Settings) -> Processor {
         Processor {
             cache: Cache::new(settings.cache_bytes),
-            scheduler: Scheduler::new(settings.writes_in_flight, settings.loads_in_flight),
+            scheduler: Scheduler::new(
+                settings.writes_in_flight,
+                settings.readings_in_flight,
+                settings.loads_in_flight,
+            ),
             folding: Folding::new(&settings),
             settings,
             partitions: BTreeMap::new(),
@@ -244,6 +258,7 @@ impl Processor {
             last_commit_ms: i64::MIN,
             no_commit_before_ms: i64::MIN,
             round: Round::Idle,
+            caught_up: false,
             draining: false,
             drained: false,
         }
@@ -308,9 +323,11 @@ impl Processor {
             Event::DeadLettered { partition, offset } => self.dead_lettered(partition, offset),
             Event::LedgerAdvanced => self.ledger_advanced(effects),
             Event::Committed(taken) => self.commit_done(taken, now_ms),
+            Event::CaughtUp => self.caught_up(now_ms),
             Event::Drain => self.drain(now_ms),
             Event::Tick => {}
         }
+        self.wake_rested(now_ms);
         self.write_due_states(now_ms);
         self.send_writes(now_ms, effects);
         self.send_loads(effects);
@@ -418,6 +435,7 @@ impl Processor {
             readings,
             dead,
         } = batch;
+        self.caught_up = false;
         let mut dead = dead.into_iter().peekable();
         let mut readings = readings.into_iter();
         for (index, record) in records.iter().enumerate() {
@@ -456,7 +474,9 @@ impl Processor {
             self.scheduler.needs_load(slot);
         }
         let interval_ms = self.settings.sighting_interval_ms;
-        if sensor.queue_if_ready(now_ms, state_now) || (self.draining && sensor.queue_if_behind(interval_ms)) {
+        if sensor.queue_if_ready(now_ms, state_now, self.settings.readings_per_write)
+            || (self.draining && sensor.queue_if_behind(interval_ms))
+        {
             self.scheduler.ready(slot);
         } else if let Some(at_ms) = sensor.defer() {
             self.scheduler.defer(at_ms, slot);
@@ -466,7 +486,10 @@ impl Processor {
     /// Whether somebody waits for the sensor's offsets, or for its memory.
     fn is_state_wanted_now(&mut self, slot: Slot) -> bool {
         let partition = self.partitions.get(&self.cache.get_mut(slot).partition());
-        self.draining || partition.is_some_and(|partition| partition.revoked) || self.cache.is_over_bound()
+        self.draining
+            || self.caught_up
+            || partition.is_some_and(|partition| partition.revoked)
+            || self.cache.is_over_bound()
     }
 
     fn dead_letter(&mut self, letter: DeadLetter) {
@@ -504,13 +527,14 @@ impl Processor {
             readings_max: self.settings.readings_per_write,
             now_ms,
             sighting_interval_ms: self.settings.sighting_interval_ms,
-            next_state_ms: now_ms.saturating_add(self.settings.state_interval_ms),
+            state_interval_ms: self.settings.state_interval_ms,
             state_now: self.is_state_wanted_now(slot),
             is_last: self.draining,
         };
-        self.scheduler.sent(id, slot);
         let sensor = self.cache.get_mut(slot);
-        match sensor.take_request(id, &terms) {
+        let request = sensor.take_request(id, &terms);
+        self.scheduler.sent(id, slot, sensor.readings_in_flight());
+        match request {
             Request::Alerts(alerts) => {
                 self.counters.alerts += alerts.changes.len() as u64;
                 effects.push(Effect::WriteAlerts(alerts));
@@ -607,8 +631,25 @@ impl Processor {
                 partition.note_changed(write);
             }
         }
+        if self.is_store_busy() && self.cache.get_mut(slot).rest() {
+            let until_ms = now_ms.saturating_add(self.settings.rest_ms);
+            self.scheduler.rest(until_ms, slot);
+        }
         self.cache.count(slot);
         self.advance(slot, now_ms);
+    }
+
+    /// Many writes are in flight, and there is room for what collects meanwhile.
+    fn is_store_busy(&self) -> bool {
+        self.scheduler.in_flight() >= self.settings.busy_writes
+            && self.scheduler.pending_readings() < self.settings.pending_readings / 2
+    }
+
+    fn wake_rested(&mut self, now_ms: i64) {
+        while let Some(slot) = self.scheduler.next_rested(now_ms) {
+            self.cache.get_mut(slot).rested();
+            self.advance(slot, now_ms);
+        }
     }
 
     fn alerts_written(&mut self, id: WriteId, now_ms: i64) {
@@ -734,6 +775,11 @@ impl Processor {
                 state.committed_to = state.committed_to.max(Some(to));
             }
         }
+    }
+
+    fn caught_up(&mut self, now_ms: i64) {
+        self.caught_up = true;
+        self.write_states_until(i64::MAX, now_ms);
     }
 
     /// Every sensor is looked at once more: its state may be owed, and the directory may lag behind it.

@@ -1,6 +1,8 @@
 //! What is written next: sensors in the order in which they became ready, one write in flight each, so many in all.
 
-use std::collections::{HashSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 
 use foldhash::fast::RandomState;
 
@@ -12,28 +14,36 @@ use crate::model::{DeadLetter, LoadId, WriteId};
 #[derive(Debug)]
 pub struct Scheduler {
     ready: VecDeque<Slot>,
-    in_flight: Map<WriteId, Slot>,
+    /// With the readings of each.
+    in_flight: Map<WriteId, (Slot, usize)>,
     in_flight_max: usize,
+    readings_in_flight: usize,
+    readings_in_flight_max: usize,
     to_load: VecDeque<Slot>,
     /// Without a slot: nobody waits for it any more.
     loads: Map<LoadId, Option<Slot>>,
     loads_max: usize,
-    /// Sensors whose state is to be written by then though no more records come, in the order of their times.
-    deferred: VecDeque<(i64, Slot)>,
+    /// Sensors whose state is to be written by then though no more records come; the earliest comes first.
+    deferred: BinaryHeap<Reverse<(i64, Slot)>>,
+    /// Sensors that were just written, with the time from which they may be again, in the order of these.
+    resting: VecDeque<(i64, Slot)>,
     dead_letters: VecDeque<DeadLetter>,
     pending_readings: usize,
 }
 
 impl Scheduler {
-    pub fn new(in_flight_max: usize, loads_max: usize) -> Scheduler {
+    pub fn new(in_flight_max: usize, readings_in_flight_max: usize, loads_max: usize) -> Scheduler {
         Scheduler {
             ready: VecDeque::new(),
             in_flight: Map::with_capacity_and_hasher(in_flight_max, RandomState::default()),
             in_flight_max,
+            readings_in_flight: 0,
+            readings_in_flight_max,
             to_load: VecDeque::new(),
             loads: Map::with_capacity_and_hasher(loads_max, RandomState::default()),
             loads_max,
-            deferred: VecDeque::new(),
+            deferred: BinaryHeap::new(),
+            resting: VecDeque::new(),
             dead_letters: VecDeque::new(),
             pending_readings: 0,
         }
@@ -46,18 +56,21 @@ impl Scheduler {
 
     /// The sensor whose turn it is, while writes are free.
     pub fn next(&mut self) -> Option<Slot> {
-        if self.in_flight.len() >= self.in_flight_max {
+        if self.in_flight.len() >= self.in_flight_max || self.readings_in_flight >= self.readings_in_flight_max {
             return None;
         }
         self.ready.pop_front()
     }
 
-    pub fn sent(&mut self, id: WriteId, slot: Slot) {
-        self.in_flight.insert(id, slot);
+    pub fn sent(&mut self, id: WriteId, slot: Slot, readings: usize) {
+        self.in_flight.insert(id, (slot, readings));
+        self.readings_in_flight += readings;
     }
 
     pub fn landed(&mut self, id: WriteId) -> Option<Slot> {
-        self.in_flight.remove(&id)
+        let (slot, readings) = self.in_flight.remove(&id)?;
+        self.readings_in_flight -= readings;
+        Some(slot)
     }
 
     pub fn in_flight(&self) -> usize {
@@ -74,7 +87,8 @@ impl Scheduler {
         if !slots.is_empty() {
             self.ready.retain(|slot| !slots.contains(slot));
             self.to_load.retain(|slot| !slots.contains(slot));
-            self.deferred.retain(|(_, slot)| !slots.contains(slot));
+            self.resting.retain(|(_, slot)| !slots.contains(slot));
+            self.deferred.retain(|Reverse((_, slot))| !slots.contains(slot));
             let waiting = self.loads.values_mut();
             waiting
                 .filter(|slot| slot.is_some_and(|slot| slots.contains(&slot)))
@@ -104,9 +118,9 @@ impl Scheduler {
         self.loads.remove(&id).flatten()
     }
 
-    /// A sensor is to be looked at again at `at_ms`; times come in ascending order.
+    /// A sensor is to be looked at again at `at_ms`.
     pub fn defer(&mut self, at_ms: i64, slot: Slot) {
-        self.deferred.push_back((at_ms, slot));
+        self.deferred.push(Reverse((at_ms, slot)));
     }
 
     /// Sensors that are to be looked at again.
@@ -116,12 +130,26 @@ impl Scheduler {
 
     /// The next deferred sensor whose time has come.
     pub fn next_due(&mut self, now_ms: i64) -> Option<Slot> {
-        let (at_ms, slot) = *self.deferred.front()?;
-        if at_ms > now_ms {
-            return None;
-        }
-        self.deferred.pop_front();
-        Some(slot)
+        let next = self.deferred.peek_mut()?;
+        let Reverse((at_ms, slot)) = *next;
+        (at_ms <= now_ms).then(|| {
+            PeekMut::pop(next);
+            slot
+        })
+    }
+
+    /// A sensor rests until `until_ms`; times come in ascending order.
+    pub fn rest(&mut self, until_ms: i64, slot: Slot) {
+        self.resting.push_back((until_ms, slot));
+    }
+
+    /// The next sensor that has rested.
+    pub fn next_rested(&mut self, now_ms: i64) -> Option<Slot> {
+        let is_over = self.resting.front().is_some_and(|(until_ms, _)| *until_ms <= now_ms);
+        is_over
+            .then(|| self.resting.pop_front())
+            .flatten()
+            .map(|(_, slot)| slot)
     }
 
     pub fn dead_letter(&mut self, letter: DeadLetter) {

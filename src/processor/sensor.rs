@@ -46,10 +46,11 @@ pub struct Sensor {
     unstated: VecDeque<Written>,
     /// All records up to this offset are in a state that the store acknowledged.
     stated_to: i64,
-    /// From then on the next write brings the state along.
-    next_state_ms: i64,
+    state_due: StateDue,
     queued: bool,
     deferred: bool,
+    /// Was written just now, and collects for its next write unless that is urgent.
+    resting: bool,
     /// The partition was dropped while a write flew.
     abandoned: bool,
     seen: Seen,
@@ -67,6 +68,44 @@ struct Outputs {
 impl Outputs {
     fn is_empty(&self) -> bool {
         self.alerts.is_empty() && self.statuses.is_empty()
+    }
+}
+
+/// When the state is to be written again.
+#[derive(Debug)]
+struct StateDue {
+    /// Writes since the last one that brought the state along.
+    writes: u32,
+    /// From then on it rides along with the next write that is a [`STATE_WRITES`]th.
+    ride_from_ms: i64,
+    /// From then on it rides along with any write, or is one by itself.
+    by_ms: i64,
+}
+
+/// A state rides along with every so manieth write of its sensor at most: for a fleet of many sensors that send a reading now and
+/// then, it would otherwise double the requests.
+const STATE_WRITES: u32 = 4;
+/// It rides along no earlier than after this part of the longest that it may wait.
+const RIDE_AFTER: i64 = 5;
+
+impl StateDue {
+    /// Before the first: at once.
+    const NOW: StateDue = StateDue {
+        writes: 0,
+        ride_from_ms: i64::MIN,
+        by_ms: i64::MIN,
+    };
+
+    fn rides(&self, now_ms: i64) -> bool {
+        now_ms >= self.by_ms || (now_ms >= self.ride_from_ms && self.writes + 1 >= STATE_WRITES)
+    }
+
+    fn written(&mut self, now_ms: i64, interval_ms: i64) {
+        *self = StateDue {
+            writes: 0,
+            ride_from_ms: now_ms.saturating_add(interval_ms / RIDE_AFTER),
+            by_ms: now_ms.saturating_add(interval_ms),
+        };
     }
 }
 
@@ -126,7 +165,8 @@ pub struct WriteTerms {
     pub readings_max: usize,
     pub now_ms: i64,
     pub sighting_interval_ms: i64,
-    pub next_state_ms: i64,
+    /// The longest that a state waits for a write to take it along.
+    pub state_interval_ms: i64,
     /// The state is to ride along now: somebody waits for the offsets.
     pub state_now: bool,
     /// No more records come: the directory is to learn what it does not know yet.
@@ -150,9 +190,10 @@ impl Sensor {
             flying: None,
             unstated: VecDeque::new(),
             stated_to: -1,
-            next_state_ms: i64::MIN,
+            state_due: StateDue::NOW,
             queued: false,
             deferred: false,
+            resting: false,
             abandoned: false,
             seen: Seen::new(),
             touched: true,
@@ -301,9 +342,22 @@ impl Sensor {
 
     /// Whether the sensor is to be queued for its turn now: something is to be sent, nothing is in flight, and it does not
     /// stand in the queue yet. Answers `true` once.
-    pub fn queue_if_ready(&mut self, now_ms: i64, state_now: bool) -> bool {
+    pub fn queue_if_ready(&mut self, now_ms: i64, state_now: bool, readings_max: usize) -> bool {
         let has_work = self.folded > 0 || self.is_state_due(now_ms, state_now);
-        has_work && self.queue_if_free()
+        let is_urgent =
+            state_now || self.folded_rows >= readings_max || self.phase != Phase::Folding || !self.outputs.is_empty();
+        has_work && (is_urgent || !self.resting) && self.queue_if_free()
+    }
+
+    /// Whether it collects for a while now; answers once until [`Sensor::rested`].
+    pub fn rest(&mut self) -> bool {
+        let begins = !self.resting && !self.abandoned;
+        self.resting |= begins;
+        begins
+    }
+
+    pub fn rested(&mut self) {
+        self.resting = false;
     }
 
     /// Whether the sensor is to be queued only so that the directory learns of it once more, as by
@@ -320,7 +374,7 @@ impl Sensor {
     }
 
     fn is_state_due(&self, now_ms: i64, state_now: bool) -> bool {
-        !self.unstated.is_empty() && self.is_state_dirty() && (state_now || now_ms >= self.next_state_ms)
+        !self.unstated.is_empty() && self.is_state_dirty() && (state_now || now_ms >= self.state_due.by_ms)
     }
 
     fn is_state_dirty(&self) -> bool {
@@ -329,10 +383,10 @@ impl Sensor {
 
     /// When it is to be looked at again for its state alone; answers once until [`Sensor::undefer`].
     pub fn defer(&mut self) -> Option<i64> {
-        let is_seen_to = self.deferred || self.queued || self.in_flight() || self.abandoned;
+        let is_seen_to = self.deferred || self.queued || self.resting || self.in_flight() || self.abandoned;
         let waits = !is_seen_to && !self.unstated.is_empty() && self.is_state_dirty();
         self.deferred |= waits;
-        waits.then_some(self.next_state_ms)
+        waits.then_some(self.state_due.by_ms)
     }
 
     pub fn undefer(&mut self) {
@@ -390,10 +444,12 @@ impl Sensor {
         if let Some(cells) = &mut self.cells {
             windows = cells.take_dirty_windows();
             // Without records the state is what it was queued for, whatever has become of the reason since.
-            let is_due = terms.state_now || terms.now_ms >= self.next_state_ms || records.is_empty();
+            let is_due = terms.state_now || self.state_due.rides(terms.now_ms) || records.is_empty();
             if cells.is_state_dirty() && is_due {
                 state = Some(cells.take_state());
-                self.next_state_ms = terms.next_state_ms;
+                self.state_due.written(terms.now_ms, terms.state_interval_ms);
+            } else {
+                self.state_due.writes += 1;
             }
         }
         self.flying = Some(Flying {
@@ -475,7 +531,11 @@ impl Sensor {
 
     /// Nothing pending and nothing in flight: only such a sensor may be forgotten.
     pub fn is_idle(&self) -> bool {
-        self.records.is_empty() && !self.in_flight() && self.unstated.is_empty() && self.load == LoadPhase::No
+        self.records.is_empty()
+            && !self.in_flight()
+            && !self.resting
+            && self.unstated.is_empty()
+            && self.load == LoadPhase::No
     }
 
     /// Forgets what waits; what is in flight lands unheard. Answers the number of readings that were dropped.

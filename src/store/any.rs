@@ -49,6 +49,13 @@ impl Store for AnyStore {
         }
     }
 
+    async fn write_all(&self, writes: &[SensorWrite]) -> Result<(), StoreError> {
+        match self {
+            AnyStore::Cassandra(store) => store.write_all(writes).await,
+            AnyStore::Sqlite(store) => store.write_all(writes).await,
+        }
+    }
+
     async fn load(&self, load: &Load) -> Result<Loaded, StoreError> {
         match self {
             AnyStore::Cassandra(store) => store.load(load).await,

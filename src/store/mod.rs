@@ -50,6 +50,14 @@ pub trait Store: Send + Sync + 'static {
     /// the same. The parts of one write become visible independently of each other.
     fn write(&self, write: &SensorWrite) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// As [`Store::write`] for each of them, in as few requests as the store can; acknowledged when all of them are.
+    fn write_all(&self, writes: &[SensorWrite]) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async {
+            let done = futures::future::join_all(writes.iter().map(|write| self.write(write))).await;
+            done.into_iter().collect()
+        }
+    }
+
     /// The state and the windows that are asked for, as the acknowledged write with the largest `last_offset` left them, or
     /// as one that is not acknowledged yet did. Once answered, no later answer is older. `None` for what was never written.
     fn load(&self, load: &Load) -> impl Future<Output = Result<Loaded, StoreError>> + Send;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use iotpipe::model::{
-    Aggregate, Day, Kind, Load, LoadId, Loaded, MILLIS_PER_DAY, SensorId, SensorWrite, Source, StateCell, StoredWindow,
-    TimeMs, WindowCell, WindowKey, WindowsQuery,
+    Aggregate, Day, Kind, Load, LoadId, Loaded, MILLIS_PER_DAY, SensorId, SensorWrite, Sighting, Source, StateCell,
+    StoredWindow, TimeMs, WindowCell, WindowKey, WindowsQuery,
 };
 use iotpipe::store::Store;
 
@@ -296,6 +296,72 @@ pub async fn a_write_may_have_any_number_of_readings_and_windows(store: &impl St
             let expected: Vec<_> = write.windows.iter().map(|cell| Some(cell.aggregate)).collect();
             assert_eq!(loaded.windows, expected, "{rows} and {cells}");
             assert_eq!(loaded.state, write.state.map(|state| state.bytes));
+        }
+    }
+}
+
+/// Whatever shares a request: small and large ones, with and without rows, windows, state and sighting, over midnight too.
+pub async fn writes_of_several_sensors_at_once_are_each_stored_whole(store: &impl Store) {
+    let midnight = TimeMs(NOON).day().start().0;
+    let shapes = [
+        (1, 2),
+        (1, 0),
+        (0, 1),
+        (0, 0),
+        (3, 2),
+        (1, 2),
+        (14, 2),
+        (60, 2),
+        (1, 2),
+        (2, 40),
+    ];
+    for round in 0..6_usize {
+        let writes: Vec<SensorWrite> = (0..23)
+            .map(|n| {
+                let (rows, cells) = shapes[(n + round) % shapes.len()];
+                let middle = if (n + round) % 7 == 0 { midnight } else { NOON };
+                let sensor = new_sensor();
+                let mut write = a_large_write(sensor, middle, rows, cells);
+                write.state = write.state.filter(|_| (n + round) % 3 != 0);
+                write.sighting = (n % 2 == 0).then(|| {
+                    Box::new(Sighting {
+                        label: Some(Arc::from(format!("sensor {n}"))),
+                        status: None,
+                        location: None,
+                        first_day: TimeMs(NOON).day(),
+                        last_day: TimeMs(NOON).day(),
+                        last_values: BTreeMap::new(),
+                    })
+                });
+                write
+            })
+            .collect();
+        store.write_all(&writes).await.expect("written");
+
+        for (n, write) in writes.iter().enumerate() {
+            let sensor = write.sensor;
+            let mut expected = write.rows.clone();
+            expected.sort_by_key(|row| row.time);
+            let found = readings(store, all_of(sensor)).await;
+            let found: Vec<_> = found.iter().map(|row| (row.time, row.value)).collect();
+            let expected: Vec<_> = expected.iter().map(|row| (row.time, row.value)).collect();
+            assert_eq!(found, expected, "readings of write {n} of round {round}");
+            let keys: Vec<WindowKey> = write.windows.iter().map(|cell| cell.key.clone()).collect();
+            let loaded = load(store, sensor, &write.source, true, &keys).await;
+            let expected: Vec<_> = write.windows.iter().map(|cell| Some(cell.aggregate)).collect();
+            assert_eq!(loaded.windows, expected, "windows of write {n} of round {round}");
+            assert_eq!(
+                loaded.state,
+                write.state.as_ref().map(|state| state.bytes.clone()),
+                "write {n} of round {round}"
+            );
+            let label = store.sensor(sensor).await.expect("asked").and_then(|row| row.label);
+            let said = write.sighting.as_ref().and_then(|sighting| sighting.label.as_ref());
+            assert_eq!(
+                label.as_deref(),
+                said.map(|label| &**label),
+                "sighting of write {n} of round {round}"
+            );
         }
     }
 }

@@ -9,7 +9,7 @@ use super::throughput::{self, Done};
 use super::usage::Meter;
 use super::{BOTH, Bench, Exit};
 use crate::cli::{BenchDrainArgs, ConsumeArgs};
-use crate::command::{consume, produce};
+use crate::command::{consume, produce, runtime_of_one_thread};
 use crate::config::{Config, duration_text};
 use crate::kafka::producer::ReadingProducer;
 use crate::pipeline;
@@ -38,8 +38,9 @@ pub fn run(config: &Config, args: &BenchDrainArgs) -> anyhow::Result<Exit> {
 fn once(bench: &mut Bench, place: &Place, extent: Extent) -> anyhow::Result<Repetition> {
     let manifest = fill(bench, place, extent)?;
     bench.check_stop()?;
-    let store = Arc::new(bench.runtime.block_on(AnyStore::open(&place.config.store()))?);
-    bench.note_release(&store);
+    let runtime = runtime_of_one_thread()?;
+    let store = Arc::new(runtime.block_on(AnyStore::open(&place.config.store()))?);
+    bench.note_release(&runtime, &store);
     // Ends with the last record: a look at what is committed would come later than it is.
     let until_last = ConsumeArgs {
         max_records: Some(manifest.counts.acknowledged),
@@ -54,7 +55,7 @@ fn once(bench: &mut Bench, place: &Place, extent: Extent) -> anyhow::Result<Repe
     };
     let (consumed, throughput) = throughput::during(done, || {
         let kafka = place.config.kafka();
-        pipeline::consume::consume(&kafka, &settings, &store, bench.runtime.handle(), &control)
+        pipeline::consume::consume(&kafka, &settings, &store, &runtime, &control)
     });
     let consumed = consumed?;
     bench.check_stop()?;
@@ -77,7 +78,7 @@ fn once(bench: &mut Bench, place: &Place, extent: Extent) -> anyhow::Result<Repe
 /// The backlog.
 fn fill(bench: &Bench, place: &Place, extent: Extent) -> anyhow::Result<Manifest> {
     let topic = &place.config.kafka.topic;
-    let mut producer = ReadingProducer::new(&place.config.kafka(), topic)?;
+    let mut producer = ReadingProducer::new(&place.config.kafka(), topic, None)?;
     producer.check_topic()?;
     let settings = load::unpaced(&place.config, extent)?;
     let progress = ProduceProgress::default();

@@ -14,7 +14,7 @@ use super::throughput::{self, Done};
 use super::usage::Meter;
 use super::{Bench, load, millis, now};
 use crate::cli::ConsumeArgs;
-use crate::command::{consume, produce as producing};
+use crate::command::{consume, produce as producing, runtime_of_one_thread};
 use crate::fleet::FleetSettings;
 use crate::kafka::producer::ReadingProducer;
 use crate::model::TimeMs;
@@ -60,15 +60,16 @@ pub struct Live {
 /// Starts the consumer, then the producer; ends when all that was produced is stored.
 pub fn run(bench: &mut Bench, place: &Place, settings: LiveSettings) -> anyhow::Result<Live> {
     let kafka = place.config.kafka();
-    let store = Arc::new(bench.runtime.block_on(AnyStore::open(&place.config.store()))?);
-    bench.note_release(&store);
-    let mut producer = ReadingProducer::new(&kafka, &place.config.kafka.topic)?;
+    let runtime = runtime_of_one_thread()?;
+    let store = Arc::new(runtime.block_on(AnyStore::open(&place.config.store()))?);
+    bench.note_release(&runtime, &store);
+    let mut producer = ReadingProducer::new(&kafka, &place.config.kafka.topic, Some(settings.rate))?;
     let partitions = producer.check_topic()?;
     let consumer = consume::settings(&place.config, &ConsumeArgs::default());
     let shared = Shared::new(load::readings_per_record(&place.config));
-    let runtime = bench.runtime.handle();
     let (measured, consumed, throughput) = std::thread::scope(|scope| {
-        let consuming = scope.spawn(|| pipeline::consume::consume(&kafka, &consumer, &store, runtime, &shared.control));
+        let consuming =
+            scope.spawn(|| pipeline::consume::consume(&kafka, &consumer, &store, &runtime, &shared.control));
         let watcher = scope.spawn(|| throughput::watch(&shared.ended, || shared.done()));
         let is_over = || bench.stop.load(Ordering::Relaxed) || consuming.is_finished();
         let measured = drive(bench, place, settings, &shared, (&mut producer, partitions), &is_over);

@@ -170,10 +170,10 @@ impl Bench {
     }
 
     /// The release is for the report: a store that does not tell it is measured all the same.
-    fn note_release(&mut self, store: &AnyStore) {
+    fn note_release(&mut self, runtime: &Runtime, store: &AnyStore) {
         let kind = store_kind(&self.config);
         if !self.versions.contains_key(kind)
-            && let Ok(release) = self.runtime.block_on(store.release())
+            && let Ok(release) = runtime.block_on(store.release())
         {
             self.versions.insert(kind.to_owned(), release);
         }

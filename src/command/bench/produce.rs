@@ -31,7 +31,7 @@ pub fn run(config: &Config, args: &BenchProduceArgs) -> anyhow::Result<Exit> {
 }
 
 fn once(bench: &mut Bench, place: &Place, extent: Extent) -> anyhow::Result<Repetition> {
-    let mut producer = ReadingProducer::new(&place.config.kafka(), &place.config.kafka.topic)?;
+    let mut producer = ReadingProducer::new(&place.config.kafka(), &place.config.kafka.topic, None)?;
     producer.check_topic()?;
     let fleet = load::fleet(&place.config, load::unpaced(&place.config, extent)?)?;
     let progress = ProduceProgress::default();

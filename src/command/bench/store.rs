@@ -13,6 +13,7 @@ use super::throughput::{self, Done};
 use super::usage::Meter;
 use super::{Bench, Exit, STORE, now, stages};
 use crate::cli::BenchStoreArgs;
+use crate::command::runtime_of_one_thread;
 use crate::config::{Config, duration_text};
 use crate::fleet::Histories;
 use crate::model::{ReadingRow, SensorWrite, Source, TopicId, WriteId};
@@ -49,8 +50,9 @@ fn once(bench: &mut Bench, place: &Place, extent: Extent, batch: usize) -> anyho
     };
     let manifest = Manifest::new(&place.config.kafka.topic, &settings, slots, counts, Vec::new());
     let writes = writes(&manifest.histories()?, &manifest.topic, batch);
-    let store = Arc::new(bench.runtime.block_on(AnyStore::open(&place.config.store()))?);
-    bench.note_release(&store);
+    let runtime = runtime_of_one_thread()?;
+    let store = Arc::new(runtime.block_on(AnyStore::open(&place.config.store()))?);
+    bench.note_release(&runtime, &store);
     let stored = AtomicU64::new(0);
     let total: u64 = writes.iter().map(|write| write.rows.len() as u64).sum();
     let began = Instant::now();
@@ -67,7 +69,7 @@ fn once(bench: &mut Bench, place: &Place, extent: Extent, batch: usize) -> anyho
     let (written, throughput) = throughput::during(done, || {
         let writes = writes.into_iter().take_while(in_time);
         let in_flight = place.config.consume.writers;
-        write(writes, in_flight, &store, bench.runtime.handle(), &bench.stop, &stored)
+        write(writes, in_flight, &store, &runtime, &bench.stop, &stored)
     });
     let written = written.map_err(|error| anyhow!(error))?;
     let usage = meter.stop(written.readings);

@@ -49,7 +49,7 @@ pub fn run(config: &Config, args: &ProduceArgs, file: &Path, stop: &AtomicBool) 
     }
     let subject = subjects::of_topic(&config.kafka.topic);
     let schema_id = subjects::schema_id_of(Format::Narrow, config, &subject)?;
-    let mut producer = ReadingProducer::new(&config.kafka(), &config.kafka.topic)?;
+    let mut producer = ReadingProducer::new(&config.kafka(), &config.kafka.topic, None)?;
     let partitions = producer.check_topic()?;
     let shift_ms = shift_ms(&args.replay, extent);
     let run = begin(shift_ms, schema_id)?;

@@ -10,7 +10,7 @@ use rdkafka::message::{BorrowedMessage, Message};
 use super::{PollThread, RawRecord, Verdict, warn_if_failed};
 use crate::model::RecordBatch;
 
-impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch) -> Verdict> PollThread<D> {
+impl<D: FnMut(&RawRecord<'_>, &mut RecordBatch) -> Verdict, W: Fn()> PollThread<D, W> {
     /// Keeps a record that cannot be decoded yet, and reads no more of its partition. The others go on.
     pub(super) fn park(&mut self, message: &BorrowedMessage<'_>) {
         let partition = message.partition();

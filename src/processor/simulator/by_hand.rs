@@ -15,6 +15,9 @@ const SIGHTING_INTERVAL_MS: i64 = 1_000;
 fn settings(alerts: bool) -> Settings {
     Settings {
         writes_in_flight: 3,
+        readings_in_flight: 1_000,
+        busy_writes: 1_000,
+        rest_ms: 100,
         readings_per_write: READINGS_PER_WRITE,
         pending_readings: 100,
         pending_dead_letter_bytes: 1_000,
@@ -99,12 +102,16 @@ fn effects_of(processor: &mut Processor, event: Event) -> Vec<Effect> {
 }
 
 fn writes_after(processor: &mut Processor, event: Event) -> Vec<SensorWrite> {
-    let writes = effects_of(processor, event)
-        .into_iter()
-        .filter_map(|effect| match effect {
-            Effect::Write(write) => Some(*write),
-            _ => None,
-        });
+    writes_at(0, processor, event)
+}
+
+fn writes_at(now_ms: i64, processor: &mut Processor, event: Event) -> Vec<SensorWrite> {
+    let mut effects = Vec::new();
+    processor.handle(event, now_ms, &mut effects);
+    let writes = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Write(write) => Some(*write),
+        _ => None,
+    });
     writes.collect()
 }
 
@@ -140,6 +147,85 @@ fn batches_form_while_a_write_flies() {
     );
     let third = writes_after(&mut processor, Event::Written(Box::new(second))).remove(0);
     assert_eq!(third.rows.len(), 7 - READINGS_PER_WRITE);
+}
+
+#[test]
+fn while_the_store_is_busy_a_sensor_collects_after_a_write() {
+    let mut processor = started(Settings {
+        busy_writes: 0,
+        rest_ms: 50,
+        ..settings(false)
+    });
+    let first = writes_at(10, &mut processor, records([(0, 0)])).remove(0);
+    assert_eq!(first.rows.len(), 1, "one that was not just written does not wait");
+    assert_eq!(writes_at(10, &mut processor, Event::Written(Box::new(first))), []);
+    assert_eq!(writes_at(20, &mut processor, records([(1, 1)])), []);
+    assert_eq!(writes_at(59, &mut processor, records([(2, 2)])), []);
+    let second = writes_at(60, &mut processor, Event::Tick).remove(0);
+    assert_eq!(second.rows.len(), 2, "what had collected");
+
+    assert_eq!(writes_at(70, &mut processor, Event::Written(Box::new(second))), []);
+    let full = (3..).take(READINGS_PER_WRITE).map(|n| (n, n));
+    let third = writes_at(71, &mut processor, records(full)).remove(0);
+    assert_eq!(third.rows.len(), READINGS_PER_WRITE, "a full write does not wait");
+
+    assert_eq!(writes_at(80, &mut processor, Event::Written(Box::new(third))), []);
+    assert_eq!(writes_at(81, &mut processor, records([(7, 7)])), []);
+    assert_eq!(
+        writes_at(82, &mut processor, Event::Drain).len(),
+        1,
+        "nor what somebody waits for"
+    );
+}
+
+#[test]
+fn a_state_rides_along_with_every_fourth_write_or_goes_when_its_time_comes() {
+    let interval_ms = 5_000;
+    let mut processor = started(Settings {
+        state_interval_ms: interval_ms,
+        ..settings(true)
+    });
+    let mut write = write_after_load(&mut processor, records([(0, 0)]), None);
+    let mut states = vec![write.state.is_some()];
+    for n in 1..=8 {
+        let now_ms = 1_000 * n;
+        assert_eq!(
+            writes_at(now_ms - 1, &mut processor, Event::Written(Box::new(write))),
+            []
+        );
+        write = writes_at(now_ms, &mut processor, records([(n, n)])).remove(0);
+        states.push(write.state.is_some());
+    }
+    assert_eq!(states, [true, false, false, false, true, false, false, false, true]);
+
+    // Four at once are the fourth too early.
+    for n in 9..=13 {
+        assert_eq!(writes_at(8_000, &mut processor, Event::Written(Box::new(write))), []);
+        write = writes_at(8_000, &mut processor, records([(n, n)])).remove(0);
+        assert_eq!(write.state, None, "write {n}");
+    }
+    assert_eq!(writes_at(8_001, &mut processor, Event::Written(Box::new(write))), []);
+    assert_eq!(writes_at(8_000 + interval_ms - 1, &mut processor, Event::Tick), []);
+    let alone = writes_at(8_000 + interval_ms, &mut processor, Event::Tick).remove(0);
+    assert_eq!(
+        (alone.rows.len(), alone.state.map(|state| state.last_offset)),
+        (0, Some(13))
+    );
+}
+
+#[test]
+fn who_has_caught_up_waits_for_no_states_turn() {
+    let mut processor = started(Settings {
+        state_interval_ms: 5_000,
+        ..settings(true)
+    });
+    let first = write_after_load(&mut processor, records([(0, 0)]), None);
+    assert_eq!(writes_at(1, &mut processor, Event::Written(Box::new(first))), []);
+    let second = writes_at(2, &mut processor, records([(1, 1)])).remove(0);
+    assert_eq!(second.state, None);
+    assert_eq!(writes_at(3, &mut processor, Event::Written(Box::new(second))), []);
+    let state = writes_at(4, &mut processor, Event::CaughtUp).remove(0).state;
+    assert_eq!(state.map(|state| state.last_offset), Some(1));
 }
 
 #[test]

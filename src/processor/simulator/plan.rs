@@ -198,6 +198,9 @@ pub fn topic_id(incarnation: usize) -> TopicId {
 fn settings(dice: &mut Dice, window_sizes_s: Vec<u32>, alerts: bool, rules: Arc<Vec<Rule>>) -> Settings {
     Settings {
         writes_in_flight: 1 + dice.below(4),
+        readings_in_flight: dice.pick(&[1, 3, 1_000]),
+        busy_writes: dice.pick(&[0, 1, 2, 1_000]),
+        rest_ms: dice.pick(&[1, 30, 200]),
         readings_per_write: dice.pick(&[1, 2, 4, 8, 50]),
         pending_readings: dice.pick(&[4, 10, 40]),
         pending_dead_letter_bytes: dice.pick(&[300, 5_000]),

@@ -260,7 +260,11 @@ impl World {
         if let Some(life) = self.life_mut(who) {
             life.now_ms += later;
         }
-        self.feed(who, Event::Tick);
+        let event = match self.dice.below(8) {
+            0 => Event::CaughtUp,
+            _ => Event::Tick,
+        };
+        self.feed(who, event);
     }
 
     /// A process hears an answer. Answers whether one did.

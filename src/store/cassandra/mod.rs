@@ -18,6 +18,7 @@ mod runs;
 pub(super) mod schema;
 mod sensor_write;
 mod shape;
+mod shared_write;
 mod statements;
 mod windows;
 
@@ -44,6 +45,10 @@ pub struct CassandraStore {
     keyspace: String,
     /// For errors: `cassandra host:port,…`.
     place: String,
+    /// Every node has all rows, so it does not matter to which one a request goes.
+    is_everywhere: bool,
+    /// Batches of several sensors' rows.
+    shapes: shared_write::Shapes,
     /// Of reads that see every finished compare-and-set.
     serial: scylla::statement::SerialConsistency,
 }
@@ -62,6 +67,8 @@ impl CassandraStore {
             .await
             .map_err(|error| Cause::from(error).into_error(&place, format!("prepare statements in {keyspace}")))?;
         Ok(CassandraStore {
+            is_everywhere: shared_write::is_everywhere(&session, keyspace),
+            shapes: shared_write::Shapes::default(),
             session,
             statements,
             keyspace: keyspace.to_owned(),
@@ -106,6 +113,10 @@ impl CassandraStore {
 impl Store for CassandraStore {
     async fn write(&self, write: &SensorWrite) -> Result<(), StoreError> {
         self.write_sensor(write).await
+    }
+
+    async fn write_all(&self, writes: &[SensorWrite]) -> Result<(), StoreError> {
+        self.write_sensors(writes).await
     }
 
     async fn load(&self, load: &Load) -> Result<Loaded, StoreError> {

@@ -137,15 +137,18 @@ impl CassandraStore {
     }
 
     async fn write_state(&self, write: &SensorWrite, source: &str, state: &StateCell) -> Result<(), StoreError> {
-        let values = (
-            write.sensor.0,
+        let partition = Partition {
+            sensor: write.sensor.0,
+            day: CqlDate(0),
             source,
-            state.bytes.as_slice(),
-            after_offset(state.last_offset),
-        );
+        };
+        let values = RowValues {
+            partition,
+            row: Row::State(state),
+        };
         match self
             .session
-            .execute_unpaged(&self.statements.insert_state, values)
+            .execute_unpaged(&self.statements.insert_state, &values)
             .await
         {
             Ok(_) => Ok(()),
@@ -189,21 +192,24 @@ fn parts_of(write: &SensorWrite) -> Vec<Part<'_>> {
 
 /// What all rows of a request have in common.
 #[derive(Clone, Copy)]
-struct Partition<'a> {
-    sensor: Uuid,
-    day: CqlDate,
-    source: &'a str,
+pub(super) struct Partition<'a> {
+    pub(super) sensor: Uuid,
+    pub(super) day: CqlDate,
+    pub(super) source: &'a str,
 }
 
-enum Row<'a> {
+pub(super) enum Row<'a> {
     Reading(&'a ReadingRow),
     Window(&'a WindowCell),
+    /// Lies in a partition of the sensor alone, whatever the day.
+    State(&'a StateCell),
 }
 
-/// Bound values of `insert_reading` or `insert_window`, in the order of their texts; the last one is the write timestamp.
-struct RowValues<'a> {
-    partition: Partition<'a>,
-    row: Row<'a>,
+/// Bound values of `insert_reading`, `insert_window` or `insert_state`, in the order of their texts; the last one is the write
+/// timestamp.
+pub(super) struct RowValues<'a> {
+    pub(super) partition: Partition<'a>,
+    pub(super) row: Row<'a>,
 }
 
 impl SerializeRow for RowValues<'_> {
@@ -234,6 +240,9 @@ impl SerializeRow for RowValues<'_> {
                 after_offset(cell.aggregate.last_offset),
             )
                 .serialize(context, writer),
+            Row::State(state) => {
+                (sensor, source, state.bytes.as_slice(), after_offset(state.last_offset)).serialize(context, writer)
+            }
         }
     }
 

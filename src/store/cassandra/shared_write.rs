@@ -1,0 +1,184 @@
+//! Writes of several sensors in one request: in a fleet of many sensors with a reading now and then each write is small, and a
+//! request costs server and client more than what it carries.
+//!
+//! Such a request is an unlogged batch over several partitions. To the server it is a mutation a partition, which it applies one by
+//! one and all of which it waits for. So it is acknowledged when each of its writes would have been, and where it is not,
+//! any of them may have been applied, as with requests of their own. Only where every node has all rows: elsewhere
+//! the node that is asked would have to pass most of them on.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+
+use scylla::client::session::Session;
+use scylla::cluster::metadata::Strategy;
+use scylla::statement::batch::Batch;
+
+use super::sensor_write::{Partition, Row, RowValues};
+use super::statements::unlogged;
+use super::{CassandraStore, cql_date};
+use crate::model::{Day, SensorWrite};
+use crate::store::StoreError;
+
+/// Partitions of one request: the server warns of more than ten.
+const PARTITIONS_MAX: usize = 10;
+/// Bytes of one request, as estimated here: the server warns of more than 5 KiB.
+const BYTES_MAX: usize = 4_500;
+/// What a row takes in a request beside its state's bytes, as the server counts.
+const READING_BYTES: usize = 70;
+const WINDOW_BYTES: usize = 200;
+const STATE_BYTES: usize = 60;
+/// Kinds of batches that are kept ready.
+const SHAPES_MAX: usize = 512;
+
+/// Whether each node of the cluster has a replica of everything in the keyspace.
+pub(super) fn is_everywhere(session: &Session, keyspace: &str) -> bool {
+    let cluster = session.get_cluster_state();
+    let Some(keyspace) = cluster.get_keyspace(keyspace) else {
+        return false;
+    };
+    let replicas = match &keyspace.strategy {
+        Strategy::SimpleStrategy { replication_factor } => *replication_factor,
+        Strategy::NetworkTopologyStrategy { datacenter_repfactors } => datacenter_repfactors.values().sum(),
+        _ => 0,
+    };
+    cluster.get_nodes_info().len() <= replicas
+}
+
+/// How many rows of each kind a batch has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub(super) struct Shape {
+    readings: usize,
+    windows: usize,
+    states: usize,
+}
+
+/// Batches by shape, kept ready: building one costs more than filling it.
+pub(super) type Shapes = std::sync::Mutex<HashMap<Shape, Arc<Batch>>>;
+
+/// A write whose rows are of one day, and what it adds to a request.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    write: &'a SensorWrite,
+    day: Day,
+    partitions: usize,
+    bytes: usize,
+}
+
+impl<'a> Candidate<'a> {
+    /// `None` where the write has to be a request, or several, of its own.
+    fn new(write: &'a SensorWrite) -> Option<Candidate<'a>> {
+        let first_reading = write.rows.first().map(|row| row.time.day());
+        let first_window = write.windows.first().map(|cell| cell.key.day());
+        let day = first_reading.or(first_window).unwrap_or(Day(0));
+        let is_of_one_day = write.rows.iter().all(|row| row.time.day() == day)
+            && write.windows.iter().all(|cell| cell.key.day() == day);
+        let has_rows = first_reading.or(first_window).is_some();
+        let state_bytes = write.state.as_ref().map_or(0, |state| STATE_BYTES + state.bytes.len());
+        let candidate = Candidate {
+            write,
+            day,
+            partitions: usize::from(has_rows) + usize::from(write.state.is_some()),
+            bytes: write.rows.len() * READING_BYTES + write.windows.len() * WINDOW_BYTES + state_bytes,
+        };
+        let fits = candidate.bytes <= BYTES_MAX && candidate.partitions > 0;
+        (is_of_one_day && fits).then_some(candidate)
+    }
+}
+
+impl CassandraStore {
+    /// Writes of several sensors, together where they are small. All are waited for.
+    pub(super) async fn write_sensors(&self, writes: &[SensorWrite]) -> Result<(), StoreError> {
+        let mut alone = Vec::new();
+        let mut together: Vec<Candidate<'_>> = Vec::new();
+        for write in writes {
+            match Candidate::new(write).filter(|_| self.may_share_requests()) {
+                Some(candidate) => together.push(candidate),
+                None => alone.push(self.write_sensor(write)),
+            }
+        }
+        let mut requests = Vec::new();
+        let (mut partitions, mut bytes, mut from) = (0, 0, 0);
+        for (index, candidate) in together.iter().enumerate() {
+            if partitions + candidate.partitions > PARTITIONS_MAX || bytes + candidate.bytes > BYTES_MAX {
+                requests.push(self.send_together(&together[from..index]));
+                (partitions, bytes, from) = (0, 0, index);
+            }
+            partitions += candidate.partitions;
+            bytes += candidate.bytes;
+        }
+        requests.push(self.send_together(&together[from..]));
+        let (alone, requests) = (futures::future::join_all(alone), futures::future::join_all(requests));
+        let (alone, requests) = futures::future::join(alone, requests).await;
+        alone.into_iter().chain(requests).collect()
+    }
+
+    fn may_share_requests(&self) -> bool {
+        // A batch has one consistency.
+        self.is_everywhere && !self.statements.keep_readings_apart()
+    }
+
+    /// Sends these as one request; what the directory learns lies elsewhere and is sent at the same time.
+    async fn send_together(&self, candidates: &[Candidate<'_>]) -> Result<(), StoreError> {
+        let [first, others @ ..] = candidates else {
+            return Ok(());
+        };
+        if others.is_empty() {
+            return self.write_sensor(first.write).await;
+        }
+        let sources: Vec<String> = candidates.iter().map(|it| it.write.source.to_string()).collect();
+        let partitions = candidates.iter().zip(&sources).map(|(candidate, source)| Partition {
+            sensor: candidate.write.sensor.0,
+            day: cql_date(candidate.day),
+            source,
+        });
+        let of = || {
+            partitions
+                .clone()
+                .zip(candidates.iter().map(|candidate| candidate.write))
+        };
+        let readings =
+            of().flat_map(|(partition, write)| write.rows.iter().map(move |row| (partition, Row::Reading(row))));
+        let windows =
+            of().flat_map(|(partition, write)| write.windows.iter().map(move |cell| (partition, Row::Window(cell))));
+        let states =
+            of().flat_map(|(partition, write)| write.state.iter().map(move |state| (partition, Row::State(state))));
+        let values: Vec<RowValues<'_>> = readings
+            .chain(windows)
+            .chain(states)
+            .map(|(partition, row)| RowValues { partition, row })
+            .collect();
+        let batch = self.batch(Shape {
+            readings: candidates.iter().map(|it| it.write.rows.len()).sum(),
+            windows: candidates.iter().map(|it| it.write.windows.len()).sum(),
+            states: candidates.iter().filter(|it| it.write.state.is_some()).count(),
+        });
+        let sightings = candidates.iter().filter_map(|candidate| {
+            let sighting = candidate.write.sighting.as_ref()?;
+            Some(self.merge_sighting(candidate.write.sensor, sighting))
+        });
+        let sightings = futures::future::join_all(sightings);
+        let (sent, sightings) = futures::future::join(self.session.batch(&batch, &values), sightings).await;
+        let sent = sent.map(|_| ()).map_err(|error| {
+            let attempted = format!("write readings, windows and states of {} sensors to", candidates.len());
+            self.error(&attempted, "sensor_readings", error)
+        });
+        sightings.into_iter().fold(sent, Result::and)
+    }
+
+    fn batch(&self, shape: Shape) -> Arc<Batch> {
+        let mut shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(batch) = shapes.get(&shape) {
+            return batch.clone();
+        }
+        let statements = &self.statements;
+        let readings = std::iter::repeat_n(&statements.insert_reading, shape.readings);
+        let windows = std::iter::repeat_n(&statements.insert_window, shape.windows);
+        let states = std::iter::repeat_n(&statements.insert_state, shape.states);
+        let batch = Arc::new(unlogged(readings.chain(windows).chain(states)));
+        if shapes.len() >= SHAPES_MAX {
+            shapes.clear();
+        }
+        shapes.insert(shape, batch.clone());
+        batch
+    }
+}
