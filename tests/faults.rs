@@ -12,4 +12,5 @@ mod outages;
 pub mod process;
 mod redelivery;
 pub mod relay;
+mod stall;
 mod zombie;

@@ -163,7 +163,10 @@ pub fn produce<S: RecordSink>(
         if sender.is_stopped() || deadline.is_some_and(|deadline| now >= deadline) {
             fleet.stop();
         }
-        let paced = pacer.as_mut().map_or(u64::MAX, |pacer| pacer.allowed(now));
+        let paced = pacer.as_mut().map_or(u64::MAX, |pacer| {
+            let room = pacer.room(now, sender.in_flight());
+            pacer.allowed(now).min(room)
+        });
         let slots = paced.min(allowance()).min(BATCH_SLOTS);
         // What a stopped fleet still holds back is sent at once.
         let is_stopping = sender.stopped.is_some();
