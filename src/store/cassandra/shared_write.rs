@@ -16,17 +16,17 @@ use scylla::statement::batch::Batch;
 use super::sensor_write::{Partition, Row, RowValues};
 use super::statements::unlogged;
 use super::{CassandraStore, cql_date};
-use crate::model::{Day, SensorWrite};
+use crate::model::{Day, SensorWrite, StateCell};
 use crate::store::StoreError;
 
 /// Partitions of one request: the server warns of more than ten.
 const PARTITIONS_MAX: usize = 10;
-/// Bytes of one request, as estimated here: the server warns of more than 5 KiB.
-const BYTES_MAX: usize = 4_500;
-/// What a row takes in a request beside its state's bytes, as the server counts.
-const READING_BYTES: usize = 70;
-const WINDOW_BYTES: usize = 200;
-const STATE_BYTES: usize = 60;
+/// Bytes of one request, as estimated here: the server logs a warning for each of more than 5 KiB.
+const BYTES_MAX: usize = 4_800;
+/// What a row takes at most as the server counts, beside a state's bytes and the topic's name.
+const READING_BYTES: usize = 100;
+const WINDOW_BYTES: usize = 250;
+const STATE_BYTES: usize = 120;
 /// Kinds of batches that are kept ready.
 const SHAPES_MAX: usize = 512;
 
@@ -73,12 +73,14 @@ impl<'a> Candidate<'a> {
         let is_of_one_day = write.rows.iter().all(|row| row.time.day() == day)
             && write.windows.iter().all(|cell| cell.key.day() == day);
         let has_rows = first_reading.or(first_window).is_some();
-        let state_bytes = write.state.as_ref().map_or(0, |state| STATE_BYTES + state.bytes.len());
+        let topic_bytes = write.source.topic.len();
+        let of_state = |state: &StateCell| STATE_BYTES + topic_bytes + state.bytes.len();
+        let state_bytes = write.state.as_ref().map_or(0, of_state);
         let candidate = Candidate {
             write,
             day,
             partitions: usize::from(has_rows) + usize::from(write.state.is_some()),
-            bytes: write.rows.len() * READING_BYTES + write.windows.len() * WINDOW_BYTES + state_bytes,
+            bytes: write.rows.len() * READING_BYTES + write.windows.len() * (WINDOW_BYTES + topic_bytes) + state_bytes,
         };
         let fits = candidate.bytes <= BYTES_MAX && candidate.partitions > 0;
         (is_of_one_day && fits).then_some(candidate)
