@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::process::{Command, Output, Stdio};
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -198,6 +200,60 @@ fn rules_and_switches_are_shown_with_their_origins() {
     assert_eq!(line("rules.cold.debounce"), "1 default");
     assert_eq!(line("rules.outlier.warm_up"), "64 default");
     assert!(!table.contains("rules.motion.test"), "{table}");
+}
+
+/// Starts the program with leave to dump, lets it crash in the middle of its work, and says who owned its files in `/proc`
+/// and whether it left a core.
+#[cfg(target_os = "linux")]
+fn crash(environment: &[(&str, &str)]) -> (u32, bool) {
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::process::ExitStatusExt;
+    let place = Place::new();
+    // It takes connections and never says a word.
+    let store = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    store.set_nonblocking(true).unwrap();
+    let url = format!("cassandra://{}/k", store.local_addr().unwrap());
+    let program = place.command(&["query", "--sensors"]);
+    let mut crashing = Command::new("/bin/sh");
+    crashing
+        .args(["-c", "ulimit -S -c $(ulimit -H -c); exec \"$0\" \"$@\""])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .env_clear()
+        .env("IOTPIPE_STORE", url)
+        .envs(environment.iter().copied())
+        .current_dir(place.0.path())
+        .stderr(Stdio::null());
+    let mut process = crashing.spawn().unwrap();
+    let connection = (0..600).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(process.try_wait().unwrap(), None, "it ended before it asked the store");
+        store.accept().ok()
+    });
+    assert!(connection.is_some(), "it asked nobody");
+    let owner = fs::metadata(format!("/proc/{}/environ", process.id())).unwrap().uid();
+    let kill = format!("kill -s ABRT {}", process.id());
+    assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+    let status = process.wait().unwrap();
+    drop(connection);
+    assert!(status.signal().is_some(), "{status}");
+    (owner, status.core_dumped())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_with_a_secret_leaves_no_core() {
+    let login = [
+        ("IOTPIPE_STORE_USERNAME", "iot"),
+        ("IOTPIPE_CASSANDRA_PASSWORD", CANARY),
+    ];
+    let (without, with) = (crash(&[]), crash(&login));
+    assert_eq!(with, (0, false), "owner root, no core");
+    // Where neither limits nor the system permit cores, owners tell; where all is root's besides, nothing does.
+    assert!(without != with || without == (0, false), "{without:?}");
+    if without == with {
+        eprintln!("this machine writes no cores: nothing was seen");
+    }
 }
 
 #[test]

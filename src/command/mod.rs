@@ -4,6 +4,7 @@
 mod bench;
 mod config;
 mod consume;
+mod core_dumps;
 mod demo;
 mod dlq;
 mod doctor;
@@ -59,6 +60,9 @@ pub fn run(invocation: &Invocation, environment: Environment) -> anyhow::Result<
         directory: PathBuf::new(),
     })?;
     telemetry::start(config.log.level, config.log.file.as_deref())?;
+    if config.holds_secrets() {
+        core_dumps::prevent()?;
+    }
     for warning in &config.warnings {
         error_line(&format!("warning: {warning}"));
     }

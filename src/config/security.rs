@@ -8,9 +8,9 @@ use super::environment::{Environment, exposed, exposure};
 use super::error::UsageError;
 use super::layers::{Effective, Origin};
 use super::value::Value;
-use super::{Config, KafkaSecurity, SaslMechanism, SqliteSynchronous};
+use super::{Config, KafkaSecurity, Passwords, SaslMechanism, SqliteSynchronous};
 use crate::kafka::KafkaSettings;
-use crate::model::Secret;
+use crate::model::{Secret, is_secret_name};
 use crate::registry::{RegistrySettings, RegistryUrl};
 use crate::store::{StoreSettings, StoreUrl};
 use crate::tls::{self, Identity, TlsSettings};
@@ -120,6 +120,14 @@ impl Config {
             request_timeout: self.registry.request_timeout,
             unknown_schema_wait: self.registry.unknown_schema_wait,
         })
+    }
+
+    /// Whether something is in memory, or will be, that nobody may see: a password, a property that may be one, a private key.
+    pub fn holds_secrets(&self) -> bool {
+        let properties = &self.kafka_properties.0;
+        self.passwords != Passwords::default()
+            || properties.keys().any(|name| is_secret_name(name))
+            || key_files(self).iter().any(|(_, file)| file.is_some())
     }
 
     fn tls_settings(

@@ -186,6 +186,28 @@ fn no_secret_is_in_what_the_configuration_shows() {
     assert_eq!(masked.map(|it| it.value.as_str()).collect::<Vec<_>>(), ["***"; 5]);
 }
 
+#[test]
+fn passwords_properties_and_keys_are_secrets_and_nothing_else_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = file(&directory, "a.key", CANARY, 0o600);
+    let [password_file, certificate] = ["password", "a.crt"].map(|name| file(&directory, name, CANARY, 0o600));
+    let holds = |text: &str, environment: &[(&str, &str)]| resolve(text, environment, &[]).unwrap().holds_secrets();
+    assert!(!Config::default().holds_secrets());
+    assert!(!holds(
+        "[kafka.properties]\nclient.rack = \"a\"\n",
+        &[("IOTPIPE_KAFKA_USERNAME", "iot")]
+    ));
+    for (_, name) in super::super::environment::PASSWORDS {
+        assert!(holds("", &[(name, CANARY)]), "{name}");
+        assert!(holds("", &[(&format!("{name}_FILE"), &password_file)]), "{name}_FILE");
+    }
+    assert!(holds("[kafka.properties]\nsasl.password = \"x\"\n", &[]));
+    for section in ["TLS", "KAFKA", "STORE"] {
+        let names = ["KEY", "CERTIFICATE"].map(|name| format!("IOTPIPE_{section}_{name}_FILE"));
+        assert!(holds("", &[(&names[0], &key), (&names[1], &certificate)]), "{section}");
+    }
+}
+
 #[cfg(not(feature = "tls"))]
 #[test]
 fn a_build_without_tls_says_so() {
