@@ -247,12 +247,10 @@ fn a_process_with_a_secret_leaves_no_core() {
         ("IOTPIPE_STORE_USERNAME", "iot"),
         ("IOTPIPE_CASSANDRA_PASSWORD", CANARY),
     ];
-    let (without, with) = (crash(&[]), crash(&login));
-    assert_eq!(with, (0, false), "owner root, no core");
-    // Where neither limits nor the system permit cores, owners tell; where all is root's besides, nothing does.
-    assert!(without != with || without == (0, false), "{without:?}");
-    if without == with {
-        eprintln!("this machine writes no cores: nothing was seen");
+    assert_eq!(crash(&login), (0, false), "owner root, no core");
+    // Where limits or the system permit no cores and all is root's besides, this would be so without a secret, too.
+    if crash(&[]) == (0, false) {
+        eprintln!("nothing can be told from cores on this machine");
     }
 }
 
