@@ -43,6 +43,23 @@ fn a_login_by_plain_works_in_every_build() {
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn each_mechanism_is_told_to_the_client_as_it_was_named() {
+    for (said, told) in [
+        ("scram-sha-512", "SCRAM-SHA-512"),
+        ("scram-sha-256", "SCRAM-SHA-256"),
+        ("plain", "PLAIN"),
+    ] {
+        let mechanism = [("IOTPIPE_KAFKA_SASL_MECHANISM", said)];
+        let properties = resolve("", &[&LOGIN[..], &mechanism].concat(), &[])
+            .unwrap()
+            .kafka()
+            .properties;
+        assert_eq!(properties["sasl.mechanism"], told);
+    }
+}
+
 #[test]
 fn a_login_without_a_user_or_a_password_is_refused() {
     let no_password = error_of("", &LOGIN[..2], &[]);
