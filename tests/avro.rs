@@ -432,7 +432,7 @@ fn a_password_opens_the_registry_and_is_never_shown() {
     assert_eq!(gate.asked(""), 1, "no storm of tries");
     let (code, said) = with(produce, "canary-4711");
     assert_eq!(code, Some(0), "{said}");
-    let (code, said) = with("consume --until-end", "canary-wrong");
+    let (code, said) = with("consume --until-end --duration 60s", "canary-wrong");
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("refuses access"), "{said}");
     let (code, said) = with("consume --until-end --log-level debug", "canary-4711");
