@@ -7,6 +7,7 @@ mod config;
 mod containers;
 mod dlq;
 mod doctor;
+mod ended;
 mod events;
 mod faults;
 mod imports;

@@ -211,7 +211,7 @@ impl Place {
 
     /// Runs to the end: exit code, stdout, stderr.
     pub fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let output: Output = self.command(arguments).output().expect("the program starts");
+        let output = crate::ended::output(&mut self.command(arguments));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     }

@@ -51,7 +51,7 @@ const ROLE: &[(&str, &str)] = &[
 /// A request costs broker and client some hundred microseconds, whatever it carries, and there is one for each partition in so long.
 /// So who sends little does not wait, and who sends much saves requests where a few milliseconds more are not seen.
 fn linger_ms(records_per_s: Option<f64>) -> f64 {
-    records_per_s.map_or(5.0, |per_s| (per_s / 3_000.0).clamp(1.0, 20.0))
+    records_per_s.map_or(5.0, |per_s| (per_s / 5_000.0).clamp(1.0, 20.0))
 }
 
 /// Offsets of one partition that were acknowledged to this producer, both included.

@@ -179,7 +179,7 @@ impl Site {
 
     pub fn run(&self, line: &str) -> Outcome {
         let began = Instant::now();
-        let output = self.command(line).output().expect("the program starts");
+        let output = crate::ended::output(&mut self.command(line));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Outcome {
             line: line.to_owned(),
