@@ -94,13 +94,12 @@ impl Writers {
 
     /// Hands what waits to the writers that are free. Called when all that could be put in line now is.
     pub fn dispatch(&mut self) {
-        while !self.free.is_empty()
+        while let Some(&writer) = self.free.last()
             && let Some(request) = self.next_request()
         {
-            if let Some(writer) = self.free.pop() {
-                // A closed inbox means that the writer failed for good and said so: the run is about to end.
-                let _ = self.inboxes[writer].try_send(request);
-            }
+            self.free.pop();
+            // A closed inbox means that the writer failed for good and said so: the run is about to end.
+            let _ = self.inboxes[writer].try_send(request);
         }
     }
 

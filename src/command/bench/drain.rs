@@ -1,7 +1,6 @@
 //! `iotpipe bench drain`: how fast a backlog in Kafka is stored. It is produced first; a fresh group then consumes it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::load::{self, Extent};
 use super::place::Place;
@@ -9,7 +8,7 @@ use super::throughput::{self, Done};
 use super::usage::Meter;
 use super::{BOTH, Bench, Exit};
 use crate::cli::{BenchDrainArgs, ConsumeArgs};
-use crate::command::{consume, produce, runtime_of_one_thread};
+use crate::command::{consume, produce};
 use crate::config::{Config, duration_text};
 use crate::kafka::producer::ReadingProducer;
 use crate::pipeline;
@@ -18,7 +17,6 @@ use crate::pipeline::produce::ProduceProgress;
 use crate::processor::Counters;
 use crate::proof::bench_report::Repetition;
 use crate::proof::manifest::Manifest;
-use crate::store::AnyStore;
 
 pub fn run(config: &Config, args: &BenchDrainArgs) -> anyhow::Result<Exit> {
     let extent = Extent {
@@ -38,9 +36,7 @@ pub fn run(config: &Config, args: &BenchDrainArgs) -> anyhow::Result<Exit> {
 fn once(bench: &mut Bench, place: &Place, extent: Extent) -> anyhow::Result<Repetition> {
     let manifest = fill(bench, place, extent)?;
     bench.check_stop()?;
-    let runtime = runtime_of_one_thread()?;
-    let store = Arc::new(runtime.block_on(AnyStore::open(&place.config.store()))?);
-    bench.note_release(&runtime, &store);
+    let (runtime, store) = bench.open_store(place)?;
     // Ends with the last record: a look at what is committed would come later than it is.
     let until_last = ConsumeArgs {
         max_records: Some(manifest.counts.acknowledged),

@@ -14,7 +14,7 @@ use super::throughput::{self, Done};
 use super::usage::Meter;
 use super::{Bench, load, millis, now};
 use crate::cli::ConsumeArgs;
-use crate::command::{consume, produce as producing, runtime_of_one_thread};
+use crate::command::{consume, produce as producing};
 use crate::fleet::FleetSettings;
 use crate::kafka::producer::ReadingProducer;
 use crate::model::TimeMs;
@@ -24,7 +24,6 @@ use crate::pipeline::produce::{FLUSH_TIMEOUT, FromDueTime, ProduceProgress, Prod
 use crate::proof::bench_report::{Repetition, Stage, Usage};
 use crate::proof::manifest::Manifest;
 use crate::proof::statistics::median;
-use crate::store::AnyStore;
 
 /// How long a consumer may take to get its partitions.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -60,9 +59,7 @@ pub struct Live {
 /// Starts the consumer, then the producer; ends when all that was produced is stored.
 pub fn run(bench: &mut Bench, place: &Place, settings: LiveSettings) -> anyhow::Result<Live> {
     let kafka = place.config.kafka();
-    let runtime = runtime_of_one_thread()?;
-    let store = Arc::new(runtime.block_on(AnyStore::open(&place.config.store()))?);
-    bench.note_release(&runtime, &store);
+    let (runtime, store) = bench.open_store(place)?;
     let mut producer = ReadingProducer::new(&kafka, &place.config.kafka.topic, Some(settings.rate))?;
     let partitions = producer.check_topic()?;
     let consumer = consume::settings(&place.config, &ConsumeArgs::default());

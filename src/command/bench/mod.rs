@@ -27,7 +27,7 @@ use anyhow::{Context, anyhow};
 use tokio::runtime::Runtime;
 
 use self::place::Place;
-use super::{Exit, UsageError, millis, now, runtime, stop};
+use super::{Exit, UsageError, millis, now, runtime, runtime_of_one_thread, stop};
 use crate::cli::{BenchArgs, BenchCommand};
 use crate::config::Config;
 use crate::kafka;
@@ -167,6 +167,14 @@ impl Bench {
         removed?;
         self.check_stop()?;
         Ok(result)
+    }
+
+    /// The place's store and the runtime that it runs on, as in `consume`.
+    fn open_store(&mut self, place: &Place) -> anyhow::Result<(Runtime, Arc<AnyStore>)> {
+        let runtime = runtime_of_one_thread()?;
+        let store = Arc::new(runtime.block_on(AnyStore::open(&place.config.store()))?);
+        self.note_release(&runtime, &store);
+        Ok((runtime, store))
     }
 
     /// The release is for the report: a store that does not tell it is measured all the same.

@@ -13,14 +13,12 @@ use super::throughput::{self, Done};
 use super::usage::Meter;
 use super::{Bench, Exit, STORE, now, stages};
 use crate::cli::BenchStoreArgs;
-use crate::command::runtime_of_one_thread;
 use crate::config::{Config, duration_text};
 use crate::fleet::Histories;
 use crate::model::{ReadingRow, SensorWrite, Source, TopicId, WriteId};
 use crate::pipeline::write::write;
 use crate::proof::bench_report::{Repetition, Stage};
 use crate::proof::manifest::{Counts, Manifest};
-use crate::store::AnyStore;
 
 pub fn run(config: &Config, args: &BenchStoreArgs) -> anyhow::Result<Exit> {
     let extent = Extent {
@@ -50,9 +48,7 @@ fn once(bench: &mut Bench, place: &Place, extent: Extent, batch: usize) -> anyho
     };
     let manifest = Manifest::new(&place.config.kafka.topic, &settings, slots, counts, Vec::new());
     let writes = writes(&manifest.histories()?, &manifest.topic, batch);
-    let runtime = runtime_of_one_thread()?;
-    let store = Arc::new(runtime.block_on(AnyStore::open(&place.config.store()))?);
-    bench.note_release(&runtime, &store);
+    let (runtime, store) = bench.open_store(place)?;
     let stored = AtomicU64::new(0);
     let total: u64 = writes.iter().map(|write| write.rows.len() as u64).sum();
     let began = Instant::now();

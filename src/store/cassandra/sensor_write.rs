@@ -43,15 +43,8 @@ impl CassandraStore {
     }
 
     async fn write_rows(&self, write: &SensorWrite, source: &str) -> Result<(), StoreError> {
-        let first_reading = write.rows.first().map(|row| row.time.day());
-        let Some(day) = first_reading.or_else(|| write.windows.first().map(|cell| cell.key.day())) else {
-            return Ok(());
-        };
         let are_few = write.rows.len() <= MAX_BATCH_ROWS && write.windows.len() <= MAX_BATCH_ROWS;
-        if are_few
-            && write.rows.iter().all(|row| row.time.day() == day)
-            && write.windows.iter().all(|cell| cell.key.day() == day)
-        {
+        if are_few && let Some(day) = only_day(write) {
             let (readings, windows) = (write.rows.iter(), write.windows.iter());
             return self.write_part(write, source, day, readings, windows).await;
         }
@@ -155,6 +148,14 @@ impl CassandraStore {
             Err(error) => Err(self.error("write a state to", "sensor_state", error)),
         }
     }
+}
+
+/// The day of all readings and windows, where there are any and it is one.
+pub(super) fn only_day(write: &SensorWrite) -> Option<Day> {
+    let of_readings = write.rows.iter().map(|row| row.time.day());
+    let mut days = of_readings.chain(write.windows.iter().map(|cell| cell.key.day()));
+    let first = days.next()?;
+    days.all(|day| day == first).then_some(first)
 }
 
 /// Rows of one partition, no more than one batch takes.

@@ -13,7 +13,7 @@ use scylla::client::session::Session;
 use scylla::cluster::metadata::Strategy;
 use scylla::statement::batch::Batch;
 
-use super::sensor_write::{Partition, Row, RowValues};
+use super::sensor_write::{Partition, Row, RowValues, only_day};
 use super::statements::unlogged;
 use super::{CassandraStore, cql_date};
 use crate::model::{Day, SensorWrite, StateCell};
@@ -67,12 +67,9 @@ struct Candidate<'a> {
 impl<'a> Candidate<'a> {
     /// `None` where the write has to be a request, or several, of its own.
     fn new(write: &'a SensorWrite) -> Option<Candidate<'a>> {
-        let first_reading = write.rows.first().map(|row| row.time.day());
-        let first_window = write.windows.first().map(|cell| cell.key.day());
-        let day = first_reading.or(first_window).unwrap_or(Day(0));
-        let is_of_one_day = write.rows.iter().all(|row| row.time.day() == day)
-            && write.windows.iter().all(|cell| cell.key.day() == day);
-        let has_rows = first_reading.or(first_window).is_some();
+        let has_rows = !(write.rows.is_empty() && write.windows.is_empty());
+        // A state alone lies in no day.
+        let day = if has_rows { only_day(write)? } else { Day(0) };
         let topic_bytes = write.source.topic.len();
         let of_state = |state: &StateCell| STATE_BYTES + topic_bytes + state.bytes.len();
         let state_bytes = write.state.as_ref().map_or(0, of_state);
@@ -82,8 +79,7 @@ impl<'a> Candidate<'a> {
             partitions: usize::from(has_rows) + usize::from(write.state.is_some()),
             bytes: write.rows.len() * READING_BYTES + write.windows.len() * (WINDOW_BYTES + topic_bytes) + state_bytes,
         };
-        let fits = candidate.bytes <= BYTES_MAX && candidate.partitions > 0;
-        (is_of_one_day && fits).then_some(candidate)
+        (candidate.bytes <= BYTES_MAX && candidate.partitions > 0).then_some(candidate)
     }
 }
 
