@@ -211,9 +211,9 @@ pub fn join(
         ("fetch.wait.max.ms", "100"),
         ("queued.min.messages", "100000"),
         // Payload bytes fetched ahead. librdkafka needs several times as much for them: more costs memory and gains nothing.
-        ("queued.max.messages.kbytes", "2048"),
+        ("queued.max.messages.kbytes", "1024"),
         // Of one partition in a response, as the broker compressed it: all its messages are unpacked at once.
-        ("fetch.message.max.bytes", "262144"),
+        ("fetch.message.max.bytes", "65536"),
     ];
     if let Some(instance_id) = &settings.instance_id {
         role.push(("group.instance.id", instance_id));
@@ -234,8 +234,9 @@ pub fn join(
     Ok(Arc::new(consumer))
 }
 
-/// Records of one batch: enough to make the hand-over cheap, few enough to keep what waits in channels small.
-const BATCH_RECORDS: usize = 1024;
+/// Records of one batch: enough to make the hand-over cheap, few enough to keep what waits in channels small, and a batch within
+/// what the allocator keeps among its middling pieces.
+const BATCH_RECORDS: usize = 256;
 /// Payload bytes of one batch: dead letters carry theirs along.
 const BATCH_BYTES: usize = 4 << 20;
 /// How long a full channel is waited for before fetching is paused. Pausing throws the prefetched records away, so it is

@@ -145,7 +145,7 @@ impl ConsumeControl {
 }
 
 /// Batches between the consumer's thread and the processor: one in work, some ahead.
-const BATCHES_AHEAD: usize = 4;
+const BATCHES_AHEAD: usize = 8;
 /// How long the loop sleeps at most: bounds how late a tick is.
 const TICK: Duration = Duration::from_millis(20);
 /// How often the snapshot is renewed.

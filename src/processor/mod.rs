@@ -28,7 +28,6 @@ mod state;
 mod teeth;
 
 use cache::{Cache, Slot};
-use offsets::Ticket;
 use partition::{Partition, Round};
 use scheduler::Scheduler;
 use sensor::{Request, WriteTerms};
@@ -223,7 +222,8 @@ pub struct Processor {
     folding: Folding,
     cache: Cache,
     scheduler: Scheduler,
-    dead_letters: HashMap<(i32, i64), (Ticket, usize)>,
+    /// Those on their way: partition, offset, and the bytes that each takes.
+    dead_letters: HashMap<(i32, i64), usize>,
     dead_letter_bytes: usize,
     next_write: u64,
     next_load: u64,
@@ -455,14 +455,14 @@ impl Processor {
         let Some(partition) = self.partitions.get_mut(&record.partition) else {
             return;
         };
-        let Some(ticket) = partition.offsets.enter(record.offset) else {
+        if !partition.offsets.enter(record.offset) {
             return;
-        };
+        }
         self.counters.records += 1;
         self.counters.redelivered += u64::from(record.offset < partition.redelivered_below);
         let slot = self.cache.entry(record.partition, record.sensor, &partition.source);
         self.scheduler.add_pending(readings.len());
-        self.cache.get_mut(slot).take(record, readings, ticket);
+        self.cache.get_mut(slot).take(record, readings);
         self.advance(slot, now_ms);
     }
 
@@ -496,15 +496,14 @@ impl Processor {
         let Some(partition) = self.partitions.get_mut(&letter.partition) else {
             return;
         };
-        let Some(ticket) = partition.offsets.enter(letter.offset) else {
+        if !partition.offsets.enter(letter.offset) {
             return;
-        };
+        }
         self.counters.records += 1;
         self.counters.redelivered += u64::from(letter.offset < partition.redelivered_below);
         let size_bytes = letter.size_bytes() + DEAD_LETTER_OVERHEAD_BYTES;
         self.dead_letter_bytes += size_bytes;
-        self.dead_letters
-            .insert((letter.partition, letter.offset), (ticket, size_bytes));
+        self.dead_letters.insert((letter.partition, letter.offset), size_bytes);
         self.scheduler.dead_letter(letter);
     }
 
@@ -544,8 +543,8 @@ impl Processor {
                     && let Some(partition) = self.partitions.get_mut(&sensor.partition())
                 {
                     sensor
-                        .flying_tickets()
-                        .for_each(|ticket| partition.offsets.acknowledge(ticket));
+                        .flying_offsets()
+                        .for_each(|offset| partition.offsets.acknowledge(offset));
                 }
                 effects.push(Effect::Write(write));
                 // While it flies, what waited behind its alerts is folded.
@@ -626,7 +625,7 @@ impl Processor {
             return;
         }
         if let Some(partition) = self.partitions.get_mut(&sensor.partition()) {
-            done.iter().for_each(|ticket| partition.offsets.acknowledge(*ticket));
+            done.iter().for_each(|offset| partition.offsets.acknowledge(*offset));
             if self.settings.analytics {
                 partition.note_changed(write);
             }
@@ -673,13 +672,13 @@ impl Processor {
     }
 
     fn dead_lettered(&mut self, partition: i32, offset: i64) {
-        let Some((ticket, size_bytes)) = self.dead_letters.remove(&(partition, offset)) else {
+        let Some(size_bytes) = self.dead_letters.remove(&(partition, offset)) else {
             return;
         };
         self.counters.dead_letters += 1;
         self.dead_letter_bytes -= size_bytes;
         if let Some(partition) = self.partitions.get_mut(&partition) {
-            partition.offsets.acknowledge(ticket);
+            partition.offsets.acknowledge(offset);
         }
     }
 
@@ -829,7 +828,7 @@ impl Processor {
         self.round.forget(partition);
         self.scheduler.drop_dead_letters(partition);
         let bytes = &mut self.dead_letter_bytes;
-        self.dead_letters.retain(|(of, _), (_, size_bytes)| {
+        self.dead_letters.retain(|(of, _), size_bytes| {
             let keep = *of != partition;
             if !keep {
                 *bytes -= *size_bytes;
@@ -850,7 +849,7 @@ impl Processor {
     }
 }
 
-/// Records behind the oldest that is not acknowledged, over all partitions (16 bytes each): one write that is retried for
+/// Records behind the oldest that is not acknowledged, over all partitions (some ten bytes each): one write that is retried for
 /// long must not let the others run ahead without end.
 const OUTSTANDING_RECORDS_MAX: usize = 1_000_000;
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use super::Folding;
 use super::cells::Cells;
 use super::detectors::Change;
-use super::offsets::Ticket;
 use super::seen::Seen;
 use super::teeth::{self, Tooth};
 use crate::model::{
@@ -42,8 +41,9 @@ pub struct Sensor {
     /// Changes of alerts and of the status that are to be sent before any cell that has seen their records.
     outputs: Outputs,
     flying: Option<Flying>,
-    /// Written, but not yet in a state that the store acknowledged.
-    unstated: VecDeque<Written>,
+    /// Offsets of what is written, but not yet in a state that the store acknowledged. In a drain there are as many as are polled
+    /// between two states.
+    unstated: VecDeque<i64>,
     /// All records up to this offset are in a state that the store acknowledged.
     stated_to: i64,
     state_due: StateDue,
@@ -85,8 +85,10 @@ struct StateDue {
 /// A state rides along with every so manieth write of its sensor at most: for a fleet of many sensors that send a reading now and
 /// then, it would otherwise double the requests.
 const STATE_WRITES: u32 = 4;
-/// It rides along no earlier than after this part of the longest that it may wait.
+/// It rides along no earlier than after this part of the longest that it may wait,
 const RIDE_AFTER: i64 = 5;
+/// or once so many records wait for it: in a drain their offsets would otherwise be most of what a sensor takes in memory.
+const STATE_RECORDS: usize = 128;
 
 impl StateDue {
     /// Before the first: at once.
@@ -96,8 +98,10 @@ impl StateDue {
         by_ms: i64::MIN,
     };
 
-    fn rides(&self, now_ms: i64) -> bool {
-        now_ms >= self.by_ms || (now_ms >= self.ride_from_ms && self.writes + 1 >= STATE_WRITES)
+    /// Whether it rides along with a write after which so many records would wait for it.
+    fn rides(&self, now_ms: i64, waiting: usize) -> bool {
+        let is_time = now_ms >= self.ride_from_ms || waiting >= STATE_RECORDS;
+        now_ms >= self.by_ms || (is_time && self.writes + 1 >= STATE_WRITES)
     }
 
     fn written(&mut self, now_ms: i64, interval_ms: i64) {
@@ -112,23 +116,35 @@ impl StateDue {
 /// A record that waits for its write.
 #[derive(Debug)]
 struct Waiting {
-    written: Written,
-    readings: usize,
+    offset: i64,
+    readings: u32,
+    said: Option<Box<Said>>,
+}
+
+/// What a record says beside its readings. Most say nothing, so it is kept apart.
+#[derive(Debug)]
+struct Said {
     /// As this record has it: a sensor may be named by its label in one record and by its UUID in the next.
     label: Option<Arc<str>>,
     status: Option<Arc<str>>,
 }
 
-/// What is left of a record once it is written. In a drain there are as many as are polled in a `state_interval`.
-#[derive(Clone, Copy, Debug)]
-struct Written {
-    ticket: Ticket,
-    offset: i64,
+impl Said {
+    fn of(record: &Record) -> Option<Box<Said>> {
+        let says = record.label.is_some() || record.status.is_some();
+        says.then(|| {
+            Box::new(Said {
+                label: record.label.clone(),
+                status: record.status.clone(),
+            })
+        })
+    }
 }
 
 #[derive(Debug)]
 struct Flying {
-    records: Vec<Written>,
+    /// Offsets of its records.
+    records: Vec<i64>,
     readings: usize,
     /// The last offset of the state that flies along.
     state_to: Option<i64>,
@@ -209,7 +225,7 @@ impl Sensor {
     }
 
     /// Takes one record in; [`Sensor::fold`] folds it.
-    pub fn take(&mut self, record: &Record, readings: impl Iterator<Item = Reading>, ticket: Ticket) {
+    pub fn take(&mut self, record: &Record, readings: impl Iterator<Item = Reading>) {
         self.touched = true;
         let before = self.rows.len();
         self.rows.extend(readings.map(|reading| ReadingRow {
@@ -221,13 +237,9 @@ impl Sensor {
         let rows = &self.rows[before..];
         self.seen.fold(record, rows);
         self.records.push_back(Waiting {
-            readings: rows.len(),
-            label: record.label.clone(),
-            status: record.status.clone(),
-            written: Written {
-                ticket,
-                offset: record.offset,
-            },
+            offset: record.offset,
+            readings: u32::try_from(rows.len()).expect("a record is no larger than a message"),
+            said: Said::of(record),
         });
     }
 
@@ -252,34 +264,35 @@ impl Sensor {
                 return true;
             };
             let record = &self.records[self.folded];
-            let rows = &self.rows[self.folded_rows..self.folded_rows + record.readings];
+            let rows = &self.rows[self.folded_rows..self.folded_rows + record.readings()];
             cells.missing(&folding.window_sizes_s, rows, &mut missing);
             if !missing.is_empty() {
                 self.load = LoadPhase::Queued;
                 return true;
             }
-            let is_new = cells.fold(folding, record.written.offset, rows, &mut changes);
+            let is_new = cells.fold(folding, record.offset, rows, &mut changes);
             for (kind, change) in changes.drain(..) {
                 let change = record.alert_change(self.id, &self.source, kind, change);
                 self.outputs.alerts.push(change);
             }
-            if let Some(status) = &record.status
+            if let Some(said) = &record.said
+                && let Some(status) = &said.status
                 && is_new
                 && folding.detects
                 && let Some(time) = rows.first().map(|row| row.time)
                 && let Some(previous) = cells.say_status(time, status)
             {
                 self.outputs.statuses.push(StatusChange {
-                    offset: record.written.offset,
+                    offset: record.offset,
                     sensor: self.id,
-                    label: record.label.clone(),
+                    label: said.label.clone(),
                     at: time,
                     status: status.clone(),
                     previous,
                 });
             }
             self.folded += 1;
-            self.folded_rows += record.readings;
+            self.folded_rows += record.readings();
         }
         false
     }
@@ -290,9 +303,9 @@ impl Sensor {
         if let Some(cells) = &self.cells {
             let mut from = self.folded_rows;
             for record in self.records.iter().skip(self.folded).take(LOAD_AHEAD_RECORDS) {
-                let rows = &self.rows[from..from + record.readings];
+                let rows = &self.rows[from..from + record.readings()];
                 cells.missing(&folding.window_sizes_s, rows, &mut windows);
-                from += record.readings;
+                from += record.readings();
             }
             windows.sort_unstable();
             windows.dedup();
@@ -323,7 +336,7 @@ impl Sensor {
                 self.stated_to = self.stated_to.max(cells.last_offset());
                 let first = self.records.front();
                 // Records that come again may have left a state, and nothing in the directory.
-                let is_first_time = first.is_none_or(|first| first.written.offset > cells.last_offset());
+                let is_first_time = first.is_none_or(|first| first.offset > cells.last_offset());
                 if is_first_time {
                     let next_sighting_ms = now_ms.saturating_add(share_of(sighting_interval_ms, self.id));
                     self.seen.goes_on(
@@ -424,27 +437,30 @@ impl Sensor {
     fn take_write(&mut self, id: WriteId, terms: &WriteTerms) -> SensorWrite {
         let (mut records, mut readings) = (0, 0);
         for record in self.records.iter().take(self.folded) {
-            if records > 0 && readings + record.readings > terms.readings_max {
+            if records > 0 && readings + record.readings() > terms.readings_max {
                 break;
             }
             records += 1;
-            readings += record.readings;
+            readings += record.readings();
         }
         let mut rest = Vec::with_capacity(rows_ahead(self.rows.len(), readings));
         rest.extend(self.rows.drain(readings..));
         let mut rows = std::mem::replace(&mut self.rows, rest);
-        let records: Vec<Written> = self.records.drain(..records).map(|record| record.written).collect();
+        let records: Vec<i64> = self.records.drain(..records).map(|record| record.offset).collect();
+        give_back(&mut self.records, records.len());
         self.folded -= records.len();
         self.folded_rows -= readings;
         self.phase = Phase::Folding;
-        if teeth::is_out(Tooth::RewriteCovered) && records.iter().all(|record| record.offset <= self.stated_to) {
+        if teeth::is_out(Tooth::RewriteCovered) && records.iter().all(|offset| *offset <= self.stated_to) {
             rows.clear();
         }
         let (mut windows, mut state) = (Vec::new(), None);
         if let Some(cells) = &mut self.cells {
             windows = cells.take_dirty_windows();
             // Without records the state is what it was queued for, whatever has become of the reason since.
-            let is_due = terms.state_now || self.state_due.rides(terms.now_ms) || records.is_empty();
+            let is_due = terms.state_now
+                || self.state_due.rides(terms.now_ms, self.unstated.len() + records.len())
+                || records.is_empty();
             if cells.is_state_dirty() && is_due {
                 state = Some(cells.take_state());
                 self.state_due.written(terms.now_ms, terms.state_interval_ms);
@@ -491,12 +507,12 @@ impl Sensor {
         flew
     }
 
-    /// The write in flight was acknowledged. Appends the tickets of the records that are in the store now with all that
+    /// The write in flight was acknowledged. Appends the offsets of the records that are in the store now with all that
     /// covers them.
-    pub fn landed(&mut self, folding: &Folding, done: &mut Vec<Ticket>) {
+    pub fn landed(&mut self, folding: &Folding, done: &mut Vec<i64>) {
         let Some(flying) = self.flying.take() else { return };
         if !folding.keeps_cells() {
-            done.extend(flying.records.iter().map(|record| record.ticket));
+            done.extend(flying.records);
             return;
         }
         if let Some(cells) = &mut self.cells {
@@ -506,12 +522,9 @@ impl Sensor {
             self.stated_to = self.stated_to.max(offset);
         }
         self.unstated.extend(flying.records);
-        while let Some(record) = self.unstated.front()
-            && record.offset <= self.stated_to
-        {
-            done.push(record.ticket);
-            self.unstated.pop_front();
-        }
+        let stated = self.unstated.partition_point(|offset| *offset <= self.stated_to);
+        done.extend(self.unstated.drain(..stated));
+        give_back(&mut self.unstated, stated);
     }
 
     /// Readings of the write in flight.
@@ -519,10 +532,9 @@ impl Sensor {
         self.flying.as_ref().map_or(0, |flying| flying.readings)
     }
 
-    /// Tickets of the records of the write in flight.
-    pub fn flying_tickets(&self) -> impl Iterator<Item = Ticket> + '_ {
-        let records = self.flying.iter().flat_map(|flying| &flying.records);
-        records.map(|record| record.ticket)
+    /// Offsets of the records of the write in flight.
+    pub fn flying_offsets(&self) -> impl Iterator<Item = i64> + '_ {
+        self.flying.iter().flat_map(|flying| flying.records.iter().copied())
     }
 
     pub fn in_flight(&self) -> bool {
@@ -564,20 +576,24 @@ impl Sensor {
             + self.cells.as_ref().map_or(0, |cells| cells.size_bytes())
             + self.rows.capacity() * size_of::<ReadingRow>()
             + self.records.capacity() * size_of::<Waiting>()
-            + self.unstated.capacity() * size_of::<Written>()
+            + self.unstated.capacity() * size_of::<i64>()
     }
 }
 
 impl Waiting {
+    fn readings(&self) -> usize {
+        self.readings as usize
+    }
+
     fn alert_change(&self, sensor: SensorId, source: &Source, kind: Kind, change: Change) -> AlertChange {
         let alert = change.alert;
         AlertChange {
             event: change.event,
-            offset: self.written.offset,
+            offset: self.offset,
             alert: Alert {
                 id: AlertId::new(sensor, &kind, &change.rule, &source.to_string(), alert.onset),
                 sensor,
-                label: self.label.clone(),
+                label: self.said.as_ref().and_then(|said| said.label.clone()),
                 kind,
                 rule: change.rule,
                 severity: alert.severity,
@@ -595,8 +611,21 @@ impl Waiting {
 fn rows_ahead(waiting: usize, taken: usize) -> usize {
     match taken {
         0..OFTEN_ROWS => waiting - taken,
-        _ => waiting.max(taken),
+        _ => room(waiting.max(taken)),
     }
+}
+
+/// Gives back the room that a queue had for a burst, once what it held before so many were taken needs half of it.
+fn give_back<T>(queue: &mut VecDeque<T>, taken: usize) {
+    let needed = room(queue.len() + taken);
+    if queue.capacity() > needed {
+        queue.shrink_to(needed);
+    }
+}
+
+/// The room of so many, in few sizes: pieces of a thousand sensors take each other's places in memory then.
+fn room(length: usize) -> usize {
+    length.max(OFTEN_ROWS).next_power_of_two()
 }
 
 /// Rows in a write from which on a sensor sends often.
