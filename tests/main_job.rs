@@ -164,7 +164,7 @@ async fn records_that_were_deleted_unprocessed_are_refused_or_become_a_recorded_
 #[test]
 fn each_kind_of_bad_record_is_a_dead_letter_with_its_reason_and_the_rest_is_stored() {
     let place = Place::new("dead_letters");
-    place.ok(&["init-schema", "--partitions", "2"]);
+    place.init_schema_with_partitions(2);
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", &place.kafka)
         .set("message.max.bytes", "1048588")

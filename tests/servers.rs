@@ -188,6 +188,15 @@ impl Place {
         }
     }
 
+    /// `init-schema` with so many partitions of its own topics; those that all tests share are as all tests want them.
+    pub fn init_schema_with_partitions(&self, partitions: u32) {
+        let shared = "[kafka]\nevents_partitions = 12\nanalytics_partitions = 12\n";
+        let file = self.directory().join("shared_topics.toml");
+        std::fs::write(&file, shared).expect("written");
+        let file = file.to_str().expect("plain");
+        self.ok(&["init-schema", "--partitions", &partitions.to_string(), "--config", file]);
+    }
+
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }

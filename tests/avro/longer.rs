@@ -12,7 +12,7 @@ fn a_registry_that_is_killed_and_comes_back_costs_a_pause() {
     let stack = Stack::up_with("registry-stack", &["--registry"]);
     let place = Place::on(&stack.kafka(), &stack.cassandra(), "avro_killed");
     let url = stack.registry();
-    place.ok(&["init-schema", "--partitions", "3"]);
+    place.init_schema_with_partitions(3);
     ok(
         &place,
         &url,

@@ -214,6 +214,28 @@ fn a_state_rides_along_with_every_fourth_write_or_goes_when_its_time_comes() {
 }
 
 #[test]
+fn a_state_rides_along_early_once_many_records_wait_for_it() {
+    for (of_a_write, states) in [(32, [false, false, false, true]), (31, [false; 4])] {
+        let mut processor = started(Settings {
+            state_interval_ms: 5_000,
+            readings_per_write: 50,
+            ..settings(true)
+        });
+        let mut write = write_after_load(&mut processor, records([(0, 0)]), None);
+        let mut next = 1;
+        let found = states.map(|_| {
+            let landed = Event::Written(Box::new(write.clone()));
+            assert_eq!(writes_at(next, &mut processor, landed), []);
+            let collected = (next..next + of_a_write).map(|n| (n, n));
+            write = writes_at(next, &mut processor, records(collected)).remove(0);
+            next += of_a_write;
+            write.state.is_some()
+        });
+        assert_eq!(found, states, "{of_a_write} records a write");
+    }
+}
+
+#[test]
 fn who_has_caught_up_waits_for_no_states_turn() {
     let mut processor = started(Settings {
         state_interval_ms: 5_000,
