@@ -498,6 +498,37 @@ fn init_schema_registers_the_contract_and_sees_to_its_compatibility() {
 }
 
 #[test]
+fn several_that_prepare_the_same_subjects_at_once_all_succeed() {
+    let place = Place::new("avro_at_once");
+    let at_once = std::sync::Barrier::new(4);
+    for round in 0..5 {
+        let subject = format!("{}_{round}-value", place.topic);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let registry = client(registry());
+                    at_once.wait();
+                    registry.register(&subject, CONTRACT).expect("registered");
+                    let backward = iotpipe::registry::Compatibility::Backward;
+                    registry.set_compatibility(&subject, backward).expect("set");
+                });
+            }
+        });
+        let registry = client(registry());
+        assert_eq!(
+            registry
+                .latest(&subject)
+                .expect("an answer")
+                .expect("a version")
+                .version,
+            1
+        );
+        let compatibility = registry.compatibility(&subject).expect("an answer");
+        assert_eq!(compatibility.as_deref(), Some("BACKWARD"));
+    }
+}
+
+#[test]
 fn a_change_that_is_not_compatible_is_refused_by_name_before_anything_is_made() {
     let place = Place::new("avro_refused");
     let subject = format!("{}-value", place.topic);

@@ -127,7 +127,7 @@ impl Registry {
     /// Registers a schema as the next version of its subject, if it is not one already; answers its id.
     pub fn register(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
         let path = format!("/subjects/{}/versions", segment(subject));
-        let (status, body) = self.send("POST", &path, Some(&json!({ "schema": schema })))?;
+        let (status, body) = self.send_settled("POST", &path, &json!({ "schema": schema }))?;
         if matches!(status, StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY) {
             return Err(RegistryError::Refused {
                 url: self.url.to_string(),
@@ -141,7 +141,7 @@ impl Registry {
     /// Sets which schemas may follow on a subject's latest.
     pub fn set_compatibility(&self, subject: &str, compatibility: Compatibility) -> Result<(), RegistryError> {
         let body = json!({ "compatibility": compatibility.as_str() });
-        let (status, body) = self.send("PUT", &format!("/config/{}", segment(subject)), Some(&body))?;
+        let (status, body) = self.send_settled("PUT", &format!("/config/{}", segment(subject)), &body)?;
         self.parsed::<Value>(status, &body).map(drop)
     }
 
@@ -160,6 +160,15 @@ impl Registry {
 
     fn get(&self, path: &str) -> Result<(StatusCode, String), RegistryError> {
         self.send("GET", path, None)
+    }
+
+    /// Of two that make the same thing at the same moment one may be told of a conflict: asked again, it finds the thing made.
+    fn send_settled(&self, method: &str, path: &str, body: &Value) -> Result<(StatusCode, String), RegistryError> {
+        let answer = self.send(method, path, Some(body))?;
+        match answer.0 {
+            StatusCode::CONFLICT => self.send(method, path, Some(body)),
+            _ => Ok(answer),
+        }
     }
 
     fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(StatusCode, String), RegistryError> {
