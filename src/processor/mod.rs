@@ -25,7 +25,9 @@ mod sensor;
 mod simulator;
 mod start;
 mod state;
+mod state_due;
 mod teeth;
+mod waiting;
 
 use cache::{Cache, Slot};
 use partition::{Partition, Round};

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use super::Folding;
 use super::cells::Cells;
-use super::detectors::Change;
 use super::seen::Seen;
+use super::state_due::StateDue;
 use super::teeth::{self, Tooth};
+use super::waiting::{Waiting, give_back, rows_ahead};
 use crate::model::{
-    Alert, AlertChange, AlertId, AlertWrite, Kind, Load, LoadId, Loaded, Reading, ReadingRow, Record, SensorId,
-    SensorWrite, Source, StatusChange, WindowKey, WriteId,
+    AlertChange, AlertId, AlertWrite, Load, LoadId, Loaded, Reading, ReadingRow, Record, SensorId, SensorWrite, Source,
+    StatusChange, WindowKey, WriteId,
 };
 
 /// Records ahead whose windows are loaded together.
@@ -68,76 +69,6 @@ struct Outputs {
 impl Outputs {
     fn is_empty(&self) -> bool {
         self.alerts.is_empty() && self.statuses.is_empty()
-    }
-}
-
-/// When the state is to be written again.
-#[derive(Debug)]
-struct StateDue {
-    /// Writes since the last one that brought the state along.
-    writes: u32,
-    /// From then on it rides along with the next write that is a [`STATE_WRITES`]th.
-    ride_from_ms: i64,
-    /// From then on it rides along with any write, or is one by itself.
-    by_ms: i64,
-}
-
-/// A state rides along with every so manieth write of its sensor at most: for a fleet of many sensors that send a reading now and
-/// then, it would otherwise double the requests.
-const STATE_WRITES: u32 = 4;
-/// It rides along no earlier than after this part of the longest that it may wait,
-const RIDE_AFTER: i64 = 5;
-/// or once so many records wait for it: in a drain their offsets would otherwise be most of what a sensor takes in memory.
-const STATE_RECORDS: usize = 128;
-
-impl StateDue {
-    /// Before the first: at once.
-    const NOW: StateDue = StateDue {
-        writes: 0,
-        ride_from_ms: i64::MIN,
-        by_ms: i64::MIN,
-    };
-
-    /// Whether it rides along with a write after which so many records would wait for it.
-    fn rides(&self, now_ms: i64, waiting: usize) -> bool {
-        let is_time = now_ms >= self.ride_from_ms || waiting >= STATE_RECORDS;
-        now_ms >= self.by_ms || (is_time && self.writes + 1 >= STATE_WRITES)
-    }
-
-    fn written(&mut self, now_ms: i64, interval_ms: i64) {
-        *self = StateDue {
-            writes: 0,
-            ride_from_ms: now_ms.saturating_add(interval_ms / RIDE_AFTER),
-            by_ms: now_ms.saturating_add(interval_ms),
-        };
-    }
-}
-
-/// A record that waits for its write.
-#[derive(Debug)]
-struct Waiting {
-    offset: i64,
-    readings: u32,
-    said: Option<Box<Said>>,
-}
-
-/// What a record says beside its readings. Most say nothing, so it is kept apart.
-#[derive(Debug)]
-struct Said {
-    /// As this record has it: a sensor may be named by its label in one record and by its UUID in the next.
-    label: Option<Arc<str>>,
-    status: Option<Arc<str>>,
-}
-
-impl Said {
-    fn of(record: &Record) -> Option<Box<Said>> {
-        let says = record.label.is_some() || record.status.is_some();
-        says.then(|| {
-            Box::new(Said {
-                label: record.label.clone(),
-                status: record.status.clone(),
-            })
-        })
     }
 }
 
@@ -236,11 +167,7 @@ impl Sensor {
         }));
         let rows = &self.rows[before..];
         self.seen.fold(record, rows);
-        self.records.push_back(Waiting {
-            offset: record.offset,
-            readings: u32::try_from(rows.len()).expect("a record is no larger than a message"),
-            said: Said::of(record),
-        });
+        self.records.push_back(Waiting::new(record, rows.len()));
     }
 
     /// Folds what can be folded now. Answers `true` once when cells must be loaded before it can go on: then a load is to
@@ -387,7 +314,7 @@ impl Sensor {
     }
 
     fn is_state_due(&self, now_ms: i64, state_now: bool) -> bool {
-        !self.unstated.is_empty() && self.is_state_dirty() && (state_now || now_ms >= self.state_due.by_ms)
+        !self.unstated.is_empty() && self.is_state_dirty() && (state_now || now_ms >= self.state_due.by_ms())
     }
 
     fn is_state_dirty(&self) -> bool {
@@ -399,7 +326,7 @@ impl Sensor {
         let is_seen_to = self.deferred || self.queued || self.resting || self.in_flight() || self.abandoned;
         let waits = !is_seen_to && !self.unstated.is_empty() && self.is_state_dirty();
         self.deferred |= waits;
-        waits.then_some(self.state_due.by_ms)
+        waits.then_some(self.state_due.by_ms())
     }
 
     pub fn undefer(&mut self) {
@@ -465,7 +392,7 @@ impl Sensor {
                 state = Some(cells.take_state());
                 self.state_due.written(terms.now_ms, terms.state_interval_ms);
             } else {
-                self.state_due.writes += 1;
+                self.state_due.left_behind();
             }
         }
         self.flying = Some(Flying {
@@ -579,57 +506,6 @@ impl Sensor {
             + self.unstated.capacity() * size_of::<i64>()
     }
 }
-
-impl Waiting {
-    fn readings(&self) -> usize {
-        self.readings as usize
-    }
-
-    fn alert_change(&self, sensor: SensorId, source: &Source, kind: Kind, change: Change) -> AlertChange {
-        let alert = change.alert;
-        AlertChange {
-            event: change.event,
-            offset: self.offset,
-            alert: Alert {
-                id: AlertId::new(sensor, &kind, &change.rule, &source.to_string(), alert.onset),
-                sensor,
-                label: self.said.as_ref().and_then(|said| said.label.clone()),
-                kind,
-                rule: change.rule,
-                severity: alert.severity,
-                raised_at: alert.raised_at,
-                value: alert.value,
-                peak: alert.peak,
-                cleared_at: change.cleared_at,
-            },
-        }
-    }
-}
-
-/// Room for the rows that are left and as many as were just taken: a sensor that sends often collects as many again while
-/// the write flies. One that sends a row now and then keeps no room.
-fn rows_ahead(waiting: usize, taken: usize) -> usize {
-    match taken {
-        0..OFTEN_ROWS => waiting - taken,
-        _ => room(waiting.max(taken)),
-    }
-}
-
-/// Gives back the room that a queue had for a burst, once what it held before so many were taken needs half of it.
-fn give_back<T>(queue: &mut VecDeque<T>, taken: usize) {
-    let needed = room(queue.len() + taken);
-    if queue.capacity() > needed {
-        queue.shrink_to(needed);
-    }
-}
-
-/// The room of so many, in few sizes: pieces of a thousand sensors take each other's places in memory then.
-fn room(length: usize) -> usize {
-    length.max(OFTEN_ROWS).next_power_of_two()
-}
-
-/// Rows in a write from which on a sensor sends often.
-const OFTEN_ROWS: usize = 8;
 
 /// A part of an interval that is each sensor's own, so that not all come at once. The multiplication (by 2^64 over the golden
 /// ratio) spreads ids that count upwards.
