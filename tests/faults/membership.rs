@@ -26,10 +26,16 @@ fn members_that_join_and_leave_lose_and_double_nothing() {
         });
         let before = group.committed();
         until("they commit", 60, || group.committed() > before + 10_000);
+        let (given, taken) = (stays.said("partitions revoked"), stays.said("partitions assigned"));
+        // Each change has a rebalance of its own: a join that comes while a leave is being made up for takes what that left.
         if change % 2 == 1 {
             come_and_go.remove(0).stop();
+            until("who stays takes over", 60, || stays.said("partitions assigned") > taken);
         } else {
             come_and_go.push(start(2 + change));
+            until("who stays gives some back", 60, || {
+                stays.said("partitions revoked") > given
+            });
         }
     }
     assert!(producer.is_running(), "all changes were under load");
@@ -37,11 +43,6 @@ fn members_that_join_and_leave_lose_and_double_nothing() {
     until("all is committed", 120, || group.committed() == group.end());
     let (given, taken) = (stays.said("partitions revoked"), stays.said("partitions assigned"));
     println!("the member that stayed was assigned partitions {taken} times and gave some back {given} times");
-    assert!(
-        given >= 2 && taken >= 3,
-        "joins took from it, leaves gave to it: {}",
-        stays.log()
-    );
     come_and_go.into_iter().chain([stays]).for_each(Process::stop);
     compare(&place);
 }
