@@ -43,6 +43,11 @@ fn members_that_join_and_leave_lose_and_double_nothing() {
     until("all is committed", 120, || group.committed() == group.end());
     let (given, taken) = (stays.said("partitions revoked"), stays.said("partitions assigned"));
     println!("the member that stayed was assigned partitions {taken} times and gave some back {given} times");
+    assert!(
+        given >= 2 && taken >= 3,
+        "joins took from it, leaves gave to it: {}",
+        stays.log()
+    );
     come_and_go.into_iter().chain([stays]).for_each(Process::stop);
     compare(&place);
 }
