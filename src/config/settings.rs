@@ -339,8 +339,8 @@ settings! {
         /// Memory for what is known of sensors between two records: their state, their open windows. With more sensors than
         /// fit, the store is asked again for those that come back.
         state_memory: ByteSize = "256MiB", flags &["--state-memory"], on CONSUMERS, check at_least("1MiB");
-        /// The longest that a sensor's state waits for the sensor's next write to take it along; its offsets are committed
-        /// once it is stored. `0s` stores it with every write.
+        /// The longest that a sensor's state, and while the store is busy its windows, wait for the sensor's next write to take
+        /// them along; its offsets are committed once they are stored. `0s` stores them with every write.
         state_interval: Duration = "5s", flags &["--state-interval"], on CONSUMERS, check between("0s", "1m");
         /// Reads of state and windows from the store in flight.
         loaders: usize = "256", flags &["--loaders"], on CONSUMERS, check within(1..=4096);

@@ -134,7 +134,8 @@ pub struct Settings {
     /// Readings of one write.
     pub readings_per_write: usize,
     /// With so many writes in flight the store is busy: a sensor that was just written collects for [`Settings::rest_ms`] before it is
-    /// written again, unless a write is full or something waits for it. Each write has its price, whatever it carries.
+    /// written again, unless a write is full, something waits for it, or there is little room for what collects meanwhile. Each write
+    /// has its price, whatever it carries. And windows wait for their sensor's state.
     pub busy_writes: usize,
     pub rest_ms: i64,
     /// Readings that wait for a write: above it no more records are wanted.
@@ -149,7 +150,8 @@ pub struct Settings {
     pub sighting_interval_ms: i64,
     /// Loads in flight, over all sensors.
     pub loads_in_flight: usize,
-    /// The longest that one sensor's state waits for a write to take it along; its offsets wait for it. 0: with every write.
+    /// The longest that one sensor's state, and while the store is busy its windows, wait for a write to take them along; its
+    /// offsets wait for it. 0: with every write.
     pub state_interval_ms: i64,
     /// Windows that changed go to the analytics topic.
     pub analytics: bool,
@@ -530,6 +532,7 @@ impl Processor {
             sighting_interval_ms: self.settings.sighting_interval_ms,
             state_interval_ms: self.settings.state_interval_ms,
             state_now: self.is_state_wanted_now(slot),
+            is_busy: self.is_store_busy(),
             is_last: self.draining,
         };
         let sensor = self.cache.get_mut(slot);
@@ -632,7 +635,8 @@ impl Processor {
                 partition.note_changed(write);
             }
         }
-        if self.is_store_busy() && self.cache.get_mut(slot).rest() {
+        let has_room = self.scheduler.pending_readings() < self.settings.pending_readings / 2;
+        if self.is_store_busy() && has_room && self.cache.get_mut(slot).rest() {
             let until_ms = now_ms.saturating_add(self.settings.rest_ms);
             self.scheduler.rest(until_ms, slot);
         }
@@ -640,10 +644,8 @@ impl Processor {
         self.advance(slot, now_ms);
     }
 
-    /// Many writes are in flight, and there is room for what collects meanwhile.
     fn is_store_busy(&self) -> bool {
         self.scheduler.in_flight() >= self.settings.busy_writes
-            && self.scheduler.pending_readings() < self.settings.pending_readings / 2
     }
 
     fn wake_rested(&mut self, now_ms: i64) {

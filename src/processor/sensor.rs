@@ -116,6 +116,8 @@ pub struct WriteTerms {
     pub state_interval_ms: i64,
     /// The state is to ride along now: somebody waits for the offsets.
     pub state_now: bool,
+    /// The store has enough to do: windows wait for the state, with which they come to the store together.
+    pub is_busy: bool,
     /// No more records come: the directory is to learn what it does not know yet.
     pub is_last: bool,
 }
@@ -383,11 +385,17 @@ impl Sensor {
         }
         let (mut windows, mut state) = (Vec::new(), None);
         if let Some(cells) = &mut self.cells {
-            windows = cells.take_dirty_windows();
             // Without records the state is what it was queued for, whatever has become of the reason since.
             let is_due = terms.state_now
                 || self.state_due.rides(terms.now_ms, self.unstated.len() + records.len())
                 || records.is_empty();
+            // Offsets wait for the state, so windows may, too. Those of records that the loaded state covers do not: their offsets
+            // wait for no other; and the first state after a load is due at once.
+            let windows_wait =
+                terms.is_busy && cells.is_state_dirty() && (!is_due || teeth::is_out(Tooth::WindowsWithState));
+            if !windows_wait {
+                windows = cells.take_dirty_windows();
+            }
             if cells.is_state_dirty() && is_due {
                 state = Some(cells.take_state());
                 self.state_due.written(terms.now_ms, terms.state_interval_ms);

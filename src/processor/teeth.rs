@@ -11,6 +11,8 @@ pub enum Tooth {
     LastOffsetPerCell,
     /// Readings that the loaded state covers are not written again.
     RewriteCovered,
+    /// Windows that waited for the state are not sent along with it.
+    WindowsWithState,
     /// Alerts are sent together with the state that has seen them.
     OutputsBeforeState,
     /// State is sent as soon as the alerts of some of the records that it covers are acknowledged.

@@ -214,6 +214,33 @@ fn a_state_rides_along_with_every_fourth_write_or_goes_when_its_time_comes() {
 }
 
 #[test]
+fn windows_come_with_every_write_or_with_the_state_while_the_store_is_busy() {
+    for (busy_writes, counts) in [(1_000, [1, 2, 3, 4, 5]), (0, [1, 0, 0, 0, 5])] {
+        let mut with_windows = settings(true);
+        with_windows.processing.window_sizes_s = vec![60];
+        let mut processor = started(Settings {
+            busy_writes,
+            rest_ms: 0,
+            state_interval_ms: 5_000,
+            ..with_windows
+        });
+        let mut write = write_after_load(&mut processor, records([(0, 0)]), None);
+        let mut found = Vec::new();
+        for n in 1..=5 {
+            let [windows, states] = [write.windows.len(), usize::from(write.state.is_some())];
+            assert!(windows >= states, "no state without its windows");
+            found.push(write.windows.first().map_or(0, |cell| cell.aggregate.count));
+            assert_eq!(
+                writes_at(1_000 * n, &mut processor, Event::Written(Box::new(write))),
+                []
+            );
+            write = writes_at(1_000 * n, &mut processor, records([(n, n)])).remove(0);
+        }
+        assert_eq!(found, counts, "records in the window of each write");
+    }
+}
+
+#[test]
 fn a_state_rides_along_early_once_many_records_wait_for_it() {
     for (of_a_write, states) in [(32, [false, false, false, true]), (31, [false; 4])] {
         let mut processor = started(Settings {

@@ -5,9 +5,10 @@ use super::runner::{self, Options};
 use super::trace::say;
 use super::world::{Check, StoreTooth};
 
-const OF_PROCESSOR: [Tooth; 9] = [
+const OF_PROCESSOR: [Tooth; 10] = [
     Tooth::LastOffsetPerCell,
     Tooth::RewriteCovered,
+    Tooth::WindowsWithState,
     Tooth::OutputsBeforeState,
     Tooth::GateOnAllCovered,
     Tooth::OffsetsLast,
