@@ -146,6 +146,7 @@ conformance! {
         the_cell_with_the_largest_offset_wins_in_every_order,
         cells_that_are_written_at_once_end_in_the_largest_offset,
         a_load_answers_what_was_written_and_none_for_the_rest,
+        loads_of_several_sensors_at_once_are_each_answered,
         cells_survive_to_the_bit,
         a_write_may_have_any_number_of_readings_and_windows,
         writes_of_several_sensors_at_once_are_each_stored_whole,

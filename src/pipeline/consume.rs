@@ -17,6 +17,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::MissedTickBehavior;
 
 use super::decode::RecordDecoder;
+use super::loads::Loads;
 use super::outputs::Outputs;
 use super::retry::{StoreHealth, until_done};
 use super::schemas::Schemas;
@@ -25,7 +26,7 @@ use crate::codec::{FieldNames, Limits, OutputEncoding};
 use crate::kafka::consumer::{self, ConsumerGauges, ConsumerSettings, FromConsumer, PollThread, ToConsumer};
 use crate::kafka::dead_letters::{DeadLetterProducer, Delivery};
 use crate::kafka::{Group, KafkaError, KafkaSettings, admission};
-use crate::model::{LedgerEntry, Load, Record, RecordBatch, SensorWrite, Source};
+use crate::model::{LedgerEntry, Loaded, Record, RecordBatch, SensorWrite, Source};
 use crate::processor::{self, Counters, Effect, Event, Processor, StartFacts};
 use crate::registry::RegistrySettings;
 use crate::store::{Store, StoreError};
@@ -159,6 +160,8 @@ const LATENCY_MAX_MS: u64 = 3_600_000;
 
 enum Answer {
     Event(Event),
+    /// What one request brought.
+    Loaded(Vec<Loaded>),
     /// There is something to take: records, or the word that something was delivered.
     Wake,
     Landed(Landed),
@@ -205,6 +208,7 @@ struct Run<'s, S> {
     processor: Processor,
     effects: Vec<Effect>,
     writers: Writers,
+    loads: Loads,
     health: Arc<StoreHealth>,
     registry_failing: Arc<AtomicBool>,
     dead_letters: DeadLetterProducer,
@@ -290,6 +294,7 @@ impl<'s, S: Store> Run<'s, S> {
             processor: Processor::new(settings.processor.clone()),
             effects: Vec::new(),
             writers,
+            loads: Loads::new(settings.processor.loads_in_flight),
             health,
             registry_failing,
             dead_letters,
@@ -336,6 +341,7 @@ impl<'s, S: Store> Run<'s, S> {
             self.take_deliveries()?;
             self.handle(Event::Tick)?;
             self.writers.dispatch();
+            self.dispatch_loads();
             self.check_end(control)?;
             if Instant::now() >= next_snapshot {
                 next_snapshot = Instant::now() + SNAPSHOT_INTERVAL;
@@ -386,6 +392,12 @@ impl<'s, S: Store> Run<'s, S> {
                 }
                 self.handle(event)
             }
+            Answer::Loaded(loaded) => {
+                self.loads.answered();
+                loaded
+                    .into_iter()
+                    .try_for_each(|loaded| self.handle(Event::Loaded(Box::new(loaded))))
+            }
             Answer::Wake => Ok(()),
             Answer::Landed(Ok((writer, landed))) => {
                 self.writers.is_free_again(writer);
@@ -426,7 +438,7 @@ impl<'s, S: Store> Run<'s, S> {
             // The store keeps no changes of status.
             Effect::WriteAlerts(alerts) if alerts.changes.is_empty() => self.outputs.send_alerts(&alerts)?,
             Effect::WriteAlerts(alerts) => self.writers.write_alerts(alerts),
-            Effect::Load(load) => self.load(load),
+            Effect::Load(load) => self.loads.wait(*load),
             Effect::Publish(windows) => self.outputs.publish(&windows)?,
             Effect::SendDeadLetter(letter) => {
                 events::dead_letter(letter.partition, letter.offset, letter.reason, &letter.detail);
@@ -451,12 +463,12 @@ impl<'s, S: Store> Run<'s, S> {
     }
 
     /// Lets a question to the store or the brokers run by itself; its answer comes in as an event.
-    fn answer_later(&self, question: impl Future<Output = Result<Option<Event>, ConsumeError>> + Send + 'static) {
+    fn answer_later(&self, question: impl Future<Output = Result<Option<Answer>, ConsumeError>> + Send + 'static) {
         let answer = self.answer.clone();
         self.runtime.spawn(async move {
             let answered = match question.await {
                 Ok(None) => return,
-                Ok(Some(event)) => Answer::Event(event),
+                Ok(Some(answer)) => answer,
                 Err(error) => Answer::Failed(error.to_string()),
             };
             let _ = answer.send(answered);
@@ -487,23 +499,25 @@ impl<'s, S: Store> Run<'s, S> {
                 high: facts.high,
                 ledger,
             });
-            Ok(Some(Event::StartsFound(facts.collect())))
+            Ok(Some(Answer::Event(Event::StartsFound(facts.collect()))))
         });
     }
 
-    fn load(&self, load: Box<Load>) {
-        let (store, health) = (self.store.clone(), self.health.clone());
-        self.answer_later(async move {
-            let loaded = until_done(&health, || store.load(&load)).await?;
-            Ok(Some(Event::Loaded(Box::new(loaded))))
-        });
+    fn dispatch_loads(&mut self) {
+        while let Some(loads) = self.loads.next_request() {
+            let (store, health) = (self.store.clone(), self.health.clone());
+            self.answer_later(async move {
+                let loaded = until_done(&health, || store.load_all(&loads)).await?;
+                Ok(Some(Answer::Loaded(loaded)))
+            });
+        }
     }
 
     fn open_ledger(&self, entry: LedgerEntry) {
         let (store, health) = (self.store.clone(), self.health.clone());
         self.answer_later(async move {
             let entry = until_done(&health, || store.open_ledger(&entry)).await?;
-            Ok(Some(Event::LedgerOpened(entry)))
+            Ok(Some(Answer::Event(Event::LedgerOpened(entry))))
         });
     }
 
@@ -520,7 +534,7 @@ impl<'s, S: Store> Run<'s, S> {
         let (store, health) = (self.store.clone(), self.health.clone());
         self.answer_later(async move {
             until_done(&health, || store.advance_ledger(&positions)).await?;
-            Ok(Some(Event::LedgerAdvanced))
+            Ok(Some(Answer::Event(Event::LedgerAdvanced)))
         });
     }
 

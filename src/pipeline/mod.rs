@@ -2,6 +2,7 @@
 
 pub mod consume;
 mod decode;
+mod loads;
 mod outputs;
 pub mod pacer;
 pub mod produce;

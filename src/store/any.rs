@@ -56,10 +56,10 @@ impl Store for AnyStore {
         }
     }
 
-    async fn load(&self, load: &Load) -> Result<Loaded, StoreError> {
+    async fn load_all(&self, loads: &[Load]) -> Result<Vec<Loaded>, StoreError> {
         match self {
-            AnyStore::Cassandra(store) => store.load(load).await,
-            AnyStore::Sqlite(store) => store.load(load).await,
+            AnyStore::Cassandra(store) => store.load_all(loads).await,
+            AnyStore::Sqlite(store) => store.load_all(loads).await,
         }
     }
 

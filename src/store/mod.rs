@@ -58,9 +58,10 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
-    /// The state and the windows that are asked for, as the acknowledged write with the largest `last_offset` left them, or
-    /// as one that is not acknowledged yet did. Once answered, no later answer is older. `None` for what was never written.
-    fn load(&self, load: &Load) -> impl Future<Output = Result<Loaded, StoreError>> + Send;
+    /// For each load, in their order, the state and the windows that are asked for, as the acknowledged write with the largest
+    /// `last_offset` left them, or as one that is not acknowledged yet did. Once answered, no later answer is older. `None` for what
+    /// was never written. In as few requests as the store can.
+    fn load_all(&self, loads: &[Load]) -> impl Future<Output = Result<Vec<Loaded>, StoreError>> + Send;
 
     /// Stores each alert as it stands after its last change, and which ones are active. An alert's row and the set of active
     /// ones each replace the stored one where their offset is larger, whatever order writes arrive in.

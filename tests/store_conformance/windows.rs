@@ -63,9 +63,10 @@ async fn load(store: &impl Store, sensor: SensorId, source: &Source, state: bool
         state,
         windows: keys.to_vec(),
     };
-    let loaded = store.load(&load).await.expect("loaded");
-    assert_eq!(loaded.id, LoadId(42));
-    loaded
+    let mut loaded = store.load_all(&[load]).await.expect("loaded");
+    assert_eq!(loaded.len(), 1);
+    assert_eq!(loaded[0].id, LoadId(42));
+    loaded.remove(0)
 }
 
 /// With the values as bits: NaN equals nothing, and -0.0 equals 0.0.
@@ -197,6 +198,70 @@ pub async fn a_load_answers_what_was_written_and_none_for_the_rest(store: &impl 
     let loaded = load(store, sensor, &sources[0], true, &[]).await;
     assert_eq!(loaded.windows, []);
     assert!(loaded.state.is_some(), "a state alone is loaded");
+}
+
+pub async fn loads_of_several_sensors_at_once_are_each_answered(store: &impl Store) {
+    let sources = [a_source(1), a_source(10), a_source(2)];
+    let sensors: Vec<SensorId> = (0..25).map(|_| new_sensor()).collect();
+    let times = [NOON, NOON + 3_600_000, NOON + MILLIS_PER_DAY];
+    let keys_of = |time| {
+        let sizes = [60, 3600].into_iter();
+        sizes.flat_map(move |size_s| ["a", "ab"].map(|kind| key(time, kind, size_s)))
+    };
+    let keys: Vec<WindowKey> = times.into_iter().flat_map(keys_of).collect();
+    // Of each sensor and source others, so that none can be taken for a neighbour's; some have nothing at all.
+    let offset = |sensor: usize, source: usize, key: usize| (sensor * 1_000 + source * 100 + key) as i64;
+    let has_window = |sensor: usize, source: usize, key: usize| !(sensor + 2 * source + key).is_multiple_of(3);
+    let has_state = |sensor: usize, source: usize| !(sensor + source).is_multiple_of(4);
+    for (n, sensor) in sensors.iter().enumerate() {
+        for (of_source, source) in sources.iter().enumerate() {
+            let cells = (0..keys.len()).filter(|key| n != 7 && has_window(n, of_source, *key));
+            let cells = cells.map(|key| a_cell(keys[key].clone(), offset(n, of_source, key)));
+            let state = has_state(n, of_source).then(|| a_state(offset(n, of_source, 99)));
+            let write = write_cells(*sensor, source, cells.collect(), state);
+            store.write(&write).await.expect("written");
+        }
+    }
+
+    let mut loads = Vec::new();
+    let mut expected = Vec::new();
+    // Most are as a consumer's are: a state alone, or a few windows of one day. The rest is what may not be mixed up with them.
+    for (round, of_source) in [0, 0, 1, 2, 0].into_iter().enumerate() {
+        for (n, sensor) in sensors.iter().enumerate() {
+            let (wants_state, of_day): (bool, Vec<usize>) = match (n + round) % 6 {
+                0 | 1 => (true, vec![]),
+                2 => (false, vec![n % 4]),
+                3 => (false, vec![5, n % 5]),
+                4 => (n % 2 == 0, vec![8 + n % 4, n % 8, 3]),
+                _ => (n % 5 == 0, (0..keys.len()).rev().collect()),
+            };
+            let id = LoadId((1_000 - loads.len()) as u64);
+            let window = |key: &usize| {
+                let is_there = n != 7 && has_window(n, of_source, *key);
+                is_there.then(|| an_aggregate(offset(n, of_source, *key)))
+            };
+            let is_there = wants_state && has_state(n, of_source);
+            expected.push(Loaded {
+                id,
+                state: is_there.then(|| a_state(offset(n, of_source, 99)).bytes),
+                windows: of_day.iter().map(window).collect(),
+            });
+            loads.push(Load {
+                id,
+                sensor: *sensor,
+                source: Arc::new(sources[of_source].clone()),
+                state: wants_state,
+                windows: of_day.iter().map(|key| keys[*key].clone()).collect(),
+            });
+        }
+    }
+    for together in [1, 3, 10, loads.len()] {
+        for (loads, expected) in loads.chunks(together).zip(expected.chunks(together)) {
+            let loaded = store.load_all(loads).await.expect("loaded");
+            assert_eq!(loaded, expected, "{together} at once");
+        }
+    }
+    assert_eq!(store.load_all(&[]).await.expect("loaded"), []);
 }
 
 pub async fn cells_survive_to_the_bit(store: &impl Store) {

@@ -104,7 +104,7 @@ impl Store for FakeStore {
         unreachable!("a question writes nothing")
     }
 
-    async fn load(&self, _: &Load) -> Result<Loaded, StoreError> {
+    async fn load_all(&self, _: &[Load]) -> Result<Vec<Loaded>, StoreError> {
         unreachable!("a question folds nothing")
     }
 

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use futures::future;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{CqlDate, CqlTimestamp, CqlValue};
 use uuid::Uuid;
 
 use super::error::Cause;
+use super::shared_write::{BYTES_MAX, PARTITIONS_MAX};
 use super::statements::unlogged;
 use super::{CassandraStore, cql_date, cql_time, day_of};
 use crate::model::{AlertId, Kind, Location, SensorId, SensorRow, Sighting, TimeMs};
@@ -18,6 +20,17 @@ const TABLE: &str = "sensors";
 
 /// Partitions that the directory is spread over. Fixed for ever: another number would look for sensors elsewhere.
 pub(super) const SHARDS: i32 = 64;
+
+/// What a field takes at most as the server counts, beside its text.
+const CELL_BYTES: usize = 90;
+
+/// A field of one sensor, to be set.
+struct Cell<'a> {
+    statement: &'a PreparedStatement,
+    values: Vec<CqlValue>,
+    /// As estimated for [`BYTES_MAX`].
+    bytes: usize,
+}
 
 /// Write timestamp of the label: it never changes, so it only has to be the same one always.
 const LABEL_TIMESTAMP_US: i64 = 1;
@@ -38,62 +51,82 @@ pub(super) fn shard_of(sensor: SensorId) -> i32 {
 
 impl CassandraStore {
     pub(super) async fn merge_sighting(&self, sensor: SensorId, sighting: &Sighting) -> Result<(), StoreError> {
+        self.send_cells(&self.cells_of(sensor, sighting)).await
+    }
+
+    /// As [`CassandraStore::merge_sighting`] for each of them, in as few requests as fit. All are waited for.
+    pub(super) async fn merge_sightings(
+        &self,
+        sightings: impl Iterator<Item = (SensorId, &Sighting)>,
+    ) -> Result<(), StoreError> {
+        let mut requests: Vec<Vec<Cell<'_>>> = Vec::new();
+        let (mut sensors, mut bytes) = (0, 0);
+        for (sensor, sighting) in sightings {
+            let cells = self.cells_of(sensor, sighting);
+            let more_bytes: usize = cells.iter().map(|cell| cell.bytes).sum();
+            match requests.last_mut() {
+                Some(request) if sensors < PARTITIONS_MAX && bytes + more_bytes <= BYTES_MAX => request.extend(cells),
+                _ => {
+                    requests.push(cells);
+                    (sensors, bytes) = (0, 0);
+                }
+            }
+            sensors += 1;
+            bytes += more_bytes;
+        }
+        let sent = futures::future::join_all(requests.iter().map(|cells| self.send_cells(cells))).await;
+        sent.into_iter().collect()
+    }
+
+    async fn send_cells(&self, cells: &[Cell<'_>]) -> Result<(), StoreError> {
+        let batch = unlogged(cells.iter().map(|cell| cell.statement));
+        let values: Vec<&[CqlValue]> = cells.iter().map(|cell| &cell.values[..]).collect();
+        match self.session.batch(&batch, &values).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.error("write a sighting to", TABLE, error)),
+        }
+    }
+
+    /// What the directory learns, a field a cell.
+    fn cells_of(&self, sensor: SensorId, sighting: &Sighting) -> Vec<Cell<'_>> {
         let statements = &self.statements;
         let mut cells = Vec::with_capacity(5 + sighting.last_values.len());
+        let mut set = |statement, timestamp_us, text_bytes, field: Vec<CqlValue>| {
+            let key = [CqlValue::Int(shard_of(sensor)), CqlValue::Uuid(sensor.0)];
+            let timestamp = CqlValue::BigInt(timestamp_us);
+            cells.push(Cell {
+                statement,
+                values: std::iter::once(timestamp).chain(field).chain(key).collect(),
+                bytes: CELL_BYTES + text_bytes,
+            });
+        };
         let (first_day, last_day) = (sighting.first_day, sighting.last_day);
         // The smaller first day has the larger timestamp, the larger last day too: the range only grows.
-        cells.push((
-            &statements.set_first_day,
-            -i64::from(first_day.0),
-            vec![CqlValue::Date(cql_date(first_day))],
-        ));
-        cells.push((
-            &statements.set_last_day,
-            i64::from(last_day.0),
-            vec![CqlValue::Date(cql_date(last_day))],
-        ));
+        let day = |day| vec![CqlValue::Date(cql_date(day))];
+        set(&statements.set_first_day, -i64::from(first_day.0), 0, day(first_day));
+        set(&statements.set_last_day, i64::from(last_day.0), 0, day(last_day));
         if let Some(label) = &sighting.label {
-            cells.push((
-                &statements.set_label,
-                LABEL_TIMESTAMP_US,
-                vec![CqlValue::Text(label.to_string())],
-            ));
+            let field = vec![CqlValue::Text(label.to_string())];
+            set(&statements.set_label, LABEL_TIMESTAMP_US, label.len(), field);
         }
         if let Some((time, status)) = &sighting.status {
-            cells.push((
-                &statements.set_status,
-                time.micros(),
-                vec![CqlValue::Text(status.to_string())],
-            ));
+            let field = vec![CqlValue::Text(status.to_string())];
+            set(&statements.set_status, time.micros(), status.len(), field);
         }
         if let Some((time, location)) = &sighting.location {
             let degrees = [location.latitude, location.longitude];
             let cell = CqlValue::Tuple(degrees.map(|degrees| Some(CqlValue::Double(degrees))).to_vec());
-            cells.push((&statements.set_location, time.micros(), vec![cell]));
+            set(&statements.set_location, time.micros(), 0, vec![cell]);
         }
         for (kind, &(time, value)) in &sighting.last_values {
             let cell = CqlValue::Tuple(vec![
                 Some(CqlValue::Timestamp(cql_time(time))),
                 Some(CqlValue::Double(value)),
             ]);
-            let values = vec![CqlValue::Text(kind.as_str().to_owned()), cell];
-            cells.push((&statements.set_last_value, time.micros(), values));
+            let field = vec![CqlValue::Text(kind.as_str().to_owned()), cell];
+            set(&statements.set_last_value, time.micros(), kind.as_str().len(), field);
         }
-        let batch = unlogged(cells.iter().map(|(statement, ..)| *statement));
-        let key = [CqlValue::Int(shard_of(sensor)), CqlValue::Uuid(sensor.0)];
-        let values: Vec<Vec<CqlValue>> = cells
-            .into_iter()
-            .map(|(_, timestamp_us, values)| {
-                std::iter::once(CqlValue::BigInt(timestamp_us))
-                    .chain(values)
-                    .chain(key.clone())
-                    .collect()
-            })
-            .collect();
-        match self.session.batch(&batch, &values).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(self.error("write a sighting to", TABLE, error)),
-        }
+        cells
     }
 
     pub(super) async fn load_sensor(&self, sensor: SensorId) -> Result<Option<SensorRow>, StoreError> {

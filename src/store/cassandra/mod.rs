@@ -12,6 +12,7 @@ mod directory;
 mod error;
 mod groups;
 mod ledger;
+mod loads;
 pub(super) mod preflight;
 mod readings;
 mod runs;
@@ -119,8 +120,8 @@ impl Store for CassandraStore {
         self.write_sensors(writes).await
     }
 
-    async fn load(&self, load: &Load) -> Result<Loaded, StoreError> {
-        self.load_cells(load).await
+    async fn load_all(&self, loads: &[Load]) -> Result<Vec<Loaded>, StoreError> {
+        self.load_cells(loads).await
     }
 
     async fn write_alerts(&self, write: &AlertWrite) -> Result<(), StoreError> {

@@ -18,6 +18,19 @@ use crate::store::StoreError;
 
 impl CassandraStore {
     pub(super) async fn write_sensor(&self, write: &SensorWrite) -> Result<(), StoreError> {
+        let sighting = async {
+            match &write.sighting {
+                Some(sighting) => self.merge_sighting(write.sensor, sighting).await,
+                None => Ok(()),
+            }
+        };
+        // Neither needs the other to be there first. Both are waited for: what has failed may still be on its way.
+        let (cells, sighting) = futures::future::join(self.write_cells(write), sighting).await;
+        cells.and(sighting)
+    }
+
+    /// All but what the directory learns.
+    pub(super) async fn write_cells(&self, write: &SensorWrite) -> Result<(), StoreError> {
         // The source's key, made once: it is in every window's row and the state's.
         let source = if write.windows.is_empty() && write.state.is_none() {
             String::new()
@@ -31,15 +44,8 @@ impl CassandraStore {
                 None => Ok(()),
             }
         };
-        let sighting = async {
-            match &write.sighting {
-                Some(sighting) => self.merge_sighting(write.sensor, sighting).await,
-                None => Ok(()),
-            }
-        };
-        // None needs another to be there first. All are waited for: what has failed may still be on its way.
-        let (rows, state, sighting) = futures::future::join3(rows, state, sighting).await;
-        rows.and(state).and(sighting)
+        let (rows, state) = futures::future::join(rows, state).await;
+        rows.and(state)
     }
 
     async fn write_rows(&self, write: &SensorWrite, source: &str) -> Result<(), StoreError> {

@@ -20,9 +20,9 @@ use crate::model::{Day, SensorWrite, StateCell};
 use crate::store::StoreError;
 
 /// Partitions of one request: the server warns of more than ten.
-const PARTITIONS_MAX: usize = 10;
+pub(super) const PARTITIONS_MAX: usize = 10;
 /// Bytes of one request, as estimated here: the server logs a warning for each of more than 5 KiB.
-const BYTES_MAX: usize = 4_800;
+pub(super) const BYTES_MAX: usize = 4_800;
 /// What a row takes at most as the server counts, beside a state's bytes and the topic's name.
 const READING_BYTES: usize = 100;
 const WINDOW_BYTES: usize = 250;
@@ -84,7 +84,8 @@ impl<'a> Candidate<'a> {
 }
 
 impl CassandraStore {
-    /// Writes of several sensors, together where they are small. All are waited for.
+    /// Writes of several sensors, together where they are small; what the directory learns of those is sent at the same time. All are
+    /// waited for.
     pub(super) async fn write_sensors(&self, writes: &[SensorWrite]) -> Result<(), StoreError> {
         let mut alone = Vec::new();
         let mut together: Vec<Candidate<'_>> = Vec::new();
@@ -106,8 +107,12 @@ impl CassandraStore {
         }
         requests.push(self.send_together(&together[from..]));
         let (alone, requests) = (futures::future::join_all(alone), futures::future::join_all(requests));
-        let (alone, requests) = futures::future::join(alone, requests).await;
-        alone.into_iter().chain(requests).collect()
+        let sightings = together
+            .iter()
+            .filter_map(|it| Some((it.write.sensor, it.write.sighting.as_deref()?)));
+        let sightings = self.merge_sightings(sightings);
+        let (alone, requests, sightings) = futures::future::join3(alone, requests, sightings).await;
+        alone.into_iter().chain(requests).chain([sightings]).collect()
     }
 
     fn may_share_requests(&self) -> bool {
@@ -115,13 +120,13 @@ impl CassandraStore {
         self.is_everywhere && !self.statements.keep_readings_apart()
     }
 
-    /// Sends these as one request; what the directory learns lies elsewhere and is sent at the same time.
+    /// Sends rows and states of these as one request.
     async fn send_together(&self, candidates: &[Candidate<'_>]) -> Result<(), StoreError> {
         let [first, others @ ..] = candidates else {
             return Ok(());
         };
         if others.is_empty() {
-            return self.write_sensor(first.write).await;
+            return self.write_cells(first.write).await;
         }
         let sources: Vec<String> = candidates.iter().map(|it| it.write.source.to_string()).collect();
         let partitions = candidates.iter().zip(&sources).map(|(candidate, source)| Partition {
@@ -150,17 +155,10 @@ impl CassandraStore {
             windows: candidates.iter().map(|it| it.write.windows.len()).sum(),
             states: candidates.iter().filter(|it| it.write.state.is_some()).count(),
         });
-        let sightings = candidates.iter().filter_map(|candidate| {
-            let sighting = candidate.write.sighting.as_ref()?;
-            Some(self.merge_sighting(candidate.write.sensor, sighting))
-        });
-        let sightings = futures::future::join_all(sightings);
-        let (sent, sightings) = futures::future::join(self.session.batch(&batch, &values), sightings).await;
-        let sent = sent.map(|_| ()).map_err(|error| {
+        self.session.batch(&batch, &values).await.map(|_| ()).map_err(|error| {
             let attempted = format!("write readings, windows and states of {} sensors to", candidates.len());
             self.error(&attempted, "sensor_readings", error)
-        });
-        sightings.into_iter().fold(sent, Result::and)
+        })
     }
 
     fn batch(&self, shape: Shape) -> Arc<Batch> {

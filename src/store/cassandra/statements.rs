@@ -34,6 +34,8 @@ pub(super) struct Statements {
     pub(super) insert_state: PreparedStatement,
     pub(super) select_state: PreparedStatement,
     pub(super) select_cells: PreparedStatement,
+    pub(super) select_states: PreparedStatement,
+    pub(super) select_cells_of_sensors: PreparedStatement,
     pub(super) select_windows: PreparedStatement,
     pub(super) select_windows_of_kind: PreparedStatement,
 
@@ -145,6 +147,15 @@ impl Statements {
             .await?,
             select_state: prepare("SELECT state FROM {keyspace}.sensor_state WHERE sensor_id = ? AND source = ?")
                 .await?,
+            select_states: prepare(
+                "SELECT sensor_id, state FROM {keyspace}.sensor_state WHERE sensor_id IN ? AND source = ?",
+            )
+            .await?,
+            select_cells_of_sensors: prepare(
+                "SELECT sensor_id, type, size_s, window_start, source, agg FROM {keyspace}.window_aggregates \
+                 WHERE sensor_id IN ? AND day = ? AND (type, size_s, window_start, source) IN ?",
+            )
+            .await?,
             select_cells: prepare(&format!("{windows} AND (type, size_s, window_start, source) IN ?")).await?,
             select_windows: prepare(&format!("{windows} {of_size} ALLOW FILTERING")).await?,
             select_windows_of_kind: prepare(&format!("{windows} {of_size} AND type = ?")).await?,

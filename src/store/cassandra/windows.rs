@@ -1,6 +1,4 @@
-//! Windows and sensor state on their way back: cells for the consumer that goes on with them, answers for people.
-
-use std::collections::{BTreeMap, HashMap};
+//! Windows on their way back to people, and how one is kept.
 
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use scylla::value::CqlTimestamp;
@@ -8,14 +6,11 @@ use scylla::{DeserializeValue, SerializeValue};
 
 use super::error::Cause;
 use super::{CassandraStore, cql_date, cql_size, cql_time, groups};
-use crate::model::{Aggregate, Day, Kind, Load, Loaded, SensorId, StoredWindow, TimeMs, WindowKey, WindowsQuery};
+use crate::model::{Aggregate, Day, Kind, StoredWindow, TimeMs, WindowKey, WindowsQuery};
 use crate::store::StoreError;
 use crate::store::kinds::Kinds;
 
-const TABLE: &str = "window_aggregates";
-
-/// Windows asked for by one request: a day of minutes is fifteen requests, and none is large.
-const MAX_CELLS: usize = 100;
+pub(super) const TABLE: &str = "window_aggregates";
 
 /// The type `aggregate`, field by field in its order.
 #[derive(SerializeValue, DeserializeValue)]
@@ -71,9 +66,9 @@ impl From<AggregateValue> for Aggregate {
 }
 
 /// `type`, `size_s`, `window_start`, `source`, `agg`.
-type Row = (String, i32, CqlTimestamp, String, AggregateValue);
+pub(super) type Row = (String, i32, CqlTimestamp, String, AggregateValue);
 
-fn key_of(kind: Kind, size_s: i32, start: CqlTimestamp) -> WindowKey {
+pub(super) fn key_of(kind: Kind, size_s: i32, start: CqlTimestamp) -> WindowKey {
     WindowKey {
         kind,
         size_s: size_s.cast_unsigned(),
@@ -82,77 +77,6 @@ fn key_of(kind: Kind, size_s: i32, start: CqlTimestamp) -> WindowKey {
 }
 
 impl CassandraStore {
-    pub(super) async fn load_cells(&self, load: &Load) -> Result<Loaded, StoreError> {
-        let source = load.source.to_string();
-        let state = async {
-            match load.state {
-                true => self.load_state(load.sensor, &source).await,
-                false => Ok(None),
-            }
-        };
-        let (state, windows) = futures::future::try_join(state, self.load_windows(load, &source)).await?;
-        Ok(Loaded {
-            id: load.id,
-            state,
-            windows,
-        })
-    }
-
-    async fn load_state(&self, sensor: SensorId, source: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let read = async || -> Result<Option<Vec<u8>>, Cause> {
-            let statement = &self.statements.select_state;
-            let answer = self.session.execute_unpaged(statement, (sensor.0, source)).await?;
-            let row = answer.into_rows_result()?.maybe_first_row::<(Option<Vec<u8>>,)>()?;
-            Ok(row.and_then(|(state,)| state))
-        };
-        read()
-            .await
-            .map_err(|cause| self.error("read a state of", "sensor_state", cause))
-    }
-
-    /// A request for each day, all at once.
-    async fn load_windows(&self, load: &Load, source: &str) -> Result<Vec<Option<Aggregate>>, StoreError> {
-        let mut of_days: BTreeMap<Day, Vec<&WindowKey>> = BTreeMap::new();
-        for key in &load.windows {
-            of_days.entry(key.day()).or_default().push(key);
-        }
-        let requests = of_days
-            .iter()
-            .flat_map(|(day, keys)| keys.chunks(MAX_CELLS).map(|keys| (*day, keys)))
-            .map(|(day, keys)| self.load_windows_of_day(load.sensor, day, keys, source));
-        let answers = futures::future::try_join_all(requests)
-            .await
-            .map_err(|cause| self.error("read windows of", TABLE, cause))?;
-        let found: HashMap<WindowKey, Aggregate> = answers.into_iter().flatten().collect();
-        Ok(load.windows.iter().map(|key| found.get(key).copied()).collect())
-    }
-
-    async fn load_windows_of_day(
-        &self,
-        sensor: SensorId,
-        day: Day,
-        keys: &[&WindowKey],
-        source: &str,
-    ) -> Result<Vec<(WindowKey, Aggregate)>, Cause> {
-        let cells: Vec<_> = keys
-            .iter()
-            .map(|key| (key.kind.as_str(), cql_size(key.size_s), cql_time(key.start), source))
-            .collect();
-        let values = (sensor.0, cql_date(day), cells);
-        let answer = self
-            .session
-            .execute_unpaged(&self.statements.select_cells, values)
-            .await?
-            .into_rows_result()?;
-        let mut kinds = Kinds::default();
-        let mut windows = Vec::with_capacity(answer.rows_num());
-        for row in answer.rows::<Row>()? {
-            let (kind, size_s, start, _, aggregate) = row?;
-            windows.push((key_of(kinds.get(&kind), size_s, start), aggregate.into()));
-        }
-        Ok(windows)
-    }
-
     pub(super) fn stream_windows(&self, query: WindowsQuery) -> BoxStream<'_, Result<StoredWindow, StoreError>> {
         stream::iter(Day::of_range(&query.range))
             .then(move |day| self.windows_of_day(query.clone(), day))

@@ -63,8 +63,8 @@ impl Store for SqliteStore {
         self.writer.run(|reply| Job::Write(write, reply)).await
     }
 
-    async fn load(&self, load: &Load) -> Result<Loaded, StoreError> {
-        self.readers.load(load.clone()).await
+    async fn load_all(&self, loads: &[Load]) -> Result<Vec<Loaded>, StoreError> {
+        self.readers.load_all(loads.to_vec()).await
     }
 
     async fn write_alerts(&self, write: &AlertWrite) -> Result<(), StoreError> {

@@ -81,9 +81,9 @@ impl Readers {
         .await
     }
 
-    pub(super) async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
+    pub(super) async fn load_all(&self, loads: Vec<Load>) -> Result<Vec<Loaded>, StoreError> {
         self.ask("read state and windows", move |connection| {
-            windows::load(connection, &load)
+            loads.iter().map(|load| windows::load(connection, load)).collect()
         })
         .await
     }
