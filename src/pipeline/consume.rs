@@ -26,7 +26,7 @@ use crate::codec::{FieldNames, Limits, OutputEncoding};
 use crate::kafka::consumer::{self, ConsumerGauges, ConsumerSettings, FromConsumer, PollThread, ToConsumer};
 use crate::kafka::dead_letters::{DeadLetterProducer, Delivery};
 use crate::kafka::{Group, KafkaError, KafkaSettings, admission};
-use crate::model::{LedgerEntry, Loaded, Record, RecordBatch, SensorWrite, Source};
+use crate::model::{LedgerEntry, Load, Loaded, Record, RecordBatch, SensorWrite, Source};
 use crate::processor::{self, Counters, Effect, Event, Processor, StartFacts};
 use crate::registry::RegistrySettings;
 use crate::store::{Store, StoreError};
@@ -162,6 +162,8 @@ enum Answer {
     Event(Event),
     /// What one request brought.
     Loaded(Vec<Loaded>),
+    /// Those of one request, together.
+    LoadsFailed(Vec<Load>),
     /// There is something to take: records, or the word that something was delivered.
     Wake,
     Landed(Landed),
@@ -398,6 +400,10 @@ impl<'s, S: Store> Run<'s, S> {
                     .into_iter()
                     .try_for_each(|loaded| self.handle(Event::Loaded(Box::new(loaded))))
             }
+            Answer::LoadsFailed(loads) => {
+                self.loads.failed_together(loads);
+                Ok(())
+            }
             Answer::Wake => Ok(()),
             Answer::Landed(Ok((writer, landed))) => {
                 self.writers.is_free_again(writer);
@@ -438,7 +444,7 @@ impl<'s, S: Store> Run<'s, S> {
             // The store keeps no changes of status.
             Effect::WriteAlerts(alerts) if alerts.changes.is_empty() => self.outputs.send_alerts(&alerts)?,
             Effect::WriteAlerts(alerts) => self.writers.write_alerts(alerts),
-            Effect::Load(load) => self.loads.wait(*load),
+            Effect::Load(load) => self.loads.push(*load),
             Effect::Publish(windows) => self.outputs.publish(&windows)?,
             Effect::SendDeadLetter(letter) => {
                 events::dead_letter(letter.partition, letter.offset, letter.reason, &letter.detail);
@@ -462,7 +468,7 @@ impl<'s, S: Store> Run<'s, S> {
         let _ = self.to_consumer.send(command);
     }
 
-    /// Lets a question to the store or the brokers run by itself; its answer comes in as an event.
+    /// Lets a question to the store or the brokers run by itself; its answer comes in by the channel.
     fn answer_later(&self, question: impl Future<Output = Result<Option<Answer>, ConsumeError>> + Send + 'static) {
         let answer = self.answer.clone();
         self.runtime.spawn(async move {
@@ -507,8 +513,15 @@ impl<'s, S: Store> Run<'s, S> {
         while let Some(loads) = self.loads.next_request() {
             let (store, health) = (self.store.clone(), self.health.clone());
             self.answer_later(async move {
-                let loaded = until_done(&health, || store.load_all(&loads)).await?;
-                Ok(Some(Answer::Loaded(loaded)))
+                if loads.len() == 1 {
+                    let loaded = until_done(&health, || store.load_all(&loads)).await?;
+                    return Ok(Some(Answer::Loaded(loaded)));
+                }
+                match store.load_all(&loads).await {
+                    Ok(loaded) => Ok(Some(Answer::Loaded(loaded))),
+                    Err(error) if error.is_transient() => Ok(Some(Answer::LoadsFailed(loads))),
+                    Err(error) => Err(error.into()),
+                }
             });
         }
     }

@@ -1,14 +1,16 @@
-//! Reads of state and windows: a fixed number of requests at a time, and as many sensors in one as wait together.
+//! Reads of state and windows: those of up to ten sensors that wait together go to the store as one, and so many at a time.
 
 use std::collections::VecDeque;
 
 use super::writers::SENSORS_TOGETHER;
 use crate::model::Load;
 
-/// What waits for a request, and how many are in flight.
+/// What waits for its turn, and how many requests are in flight.
 pub struct Loads {
-    /// Bounded by what the processor lets fly.
+    /// Bounded by what the processor lets fly, as is `apart`.
     waiting: VecDeque<Load>,
+    /// Those that have failed together, each to be tried alone.
+    apart: VecDeque<Load>,
     in_flight: usize,
     in_flight_max: usize,
 }
@@ -18,28 +20,42 @@ impl Loads {
     pub fn new(loads_max: usize) -> Loads {
         Loads {
             waiting: VecDeque::new(),
+            apart: VecDeque::new(),
             in_flight: 0,
             in_flight_max: loads_max.div_ceil(SENSORS_TOGETHER),
         }
     }
 
     /// Puts a load in line; [`Loads::next_request`] takes it out.
-    pub fn wait(&mut self, load: Load) {
+    pub fn push(&mut self, load: Load) {
         self.waiting.push_back(load);
     }
 
-    /// The next request that may be sent. Called when all that could be put in line now is; [`Loads::answered`] follows each.
+    /// The next request that may be sent. Called when all that could be put in line now is; [`Loads::answered`] or
+    /// [`Loads::failed_together`] follows each.
     pub fn next_request(&mut self) -> Option<Vec<Load>> {
-        if self.in_flight >= self.in_flight_max || self.waiting.is_empty() {
+        if self.in_flight >= self.in_flight_max {
             return None;
         }
-        self.in_flight += 1;
-        let sensors = self.waiting.len().min(SENSORS_TOGETHER);
-        Some(self.waiting.drain(..sensors).collect())
+        let request = match self.apart.pop_front() {
+            Some(load) => vec![load],
+            None => {
+                let count = self.waiting.len().min(SENSORS_TOGETHER);
+                self.waiting.drain(..count).collect()
+            }
+        };
+        self.in_flight += usize::from(!request.is_empty());
+        (!request.is_empty()).then_some(request)
     }
 
     pub fn answered(&mut self) {
         self.in_flight -= 1;
+    }
+
+    /// The request failed, and perhaps because of one of its loads alone, which is not to hold up the others.
+    pub fn failed_together(&mut self, loads: Vec<Load>) {
+        self.in_flight -= 1;
+        self.apart.extend(loads);
     }
 }
 
@@ -73,11 +89,11 @@ mod tests {
     #[test]
     fn one_goes_alone_and_what_waits_goes_together_and_in_order() {
         let mut loads = Loads::new(20);
-        loads.wait(a_load(0));
+        loads.push(a_load(0));
         assert_eq!(sizes(&mut loads), [1], "it waits for no company");
-        loads.wait(a_load(1));
+        loads.push(a_load(1));
         assert_eq!(sizes(&mut loads), [1]);
-        (2..25).for_each(|number| loads.wait(a_load(number)));
+        (2..25).for_each(|number| loads.push(a_load(number)));
         assert_eq!(sizes(&mut loads), [0; 0], "two requests are in flight");
         loads.answered();
         let request = loads.next_request().expect("one was answered");
@@ -86,5 +102,23 @@ mod tests {
         loads.answered();
         loads.answered();
         assert_eq!(sizes(&mut loads), [10, 3]);
+    }
+
+    #[test]
+    fn what_failed_together_is_tried_one_by_one_and_first() {
+        let mut loads = Loads::new(20);
+        (0..4).for_each(|number| loads.push(a_load(number)));
+        let request = loads.next_request().expect("it may be sent");
+        loads.push(a_load(4));
+        loads.failed_together(request);
+        assert_eq!(sizes(&mut loads), [1, 1], "two at a time");
+        loads.answered();
+        loads.answered();
+        let next = loads.next_request().expect("it may be sent");
+        assert_eq!(next, [a_load(2)]);
+        loads.answered();
+        assert_eq!(sizes(&mut loads), [1, 1]);
+        loads.answered();
+        assert_eq!(sizes(&mut loads), [0; 0]);
     }
 }

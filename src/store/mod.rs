@@ -58,7 +58,7 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
-    /// For each load, in their order, the state and the windows that are asked for, as the acknowledged write with the largest
+    /// An answer for each load, in no order: the state and the windows that are asked for, as the acknowledged write with the largest
     /// `last_offset` left them, or as one that is not acknowledged yet did. Once answered, no later answer is older. `None` for what
     /// was never written. In as few requests as the store can.
     fn load_all(&self, loads: &[Load]) -> impl Future<Output = Result<Vec<Loaded>, StoreError>> + Send;

@@ -50,11 +50,7 @@ pub(super) fn shard_of(sensor: SensorId) -> i32 {
 }
 
 impl CassandraStore {
-    pub(super) async fn merge_sighting(&self, sensor: SensorId, sighting: &Sighting) -> Result<(), StoreError> {
-        self.send_cells(&self.cells_of(sensor, sighting)).await
-    }
-
-    /// As [`CassandraStore::merge_sighting`] for each of them, in as few requests as fit. All are waited for.
+    /// In order, as many to a request as fit. All are waited for.
     pub(super) async fn merge_sightings(
         &self,
         sightings: impl Iterator<Item = (SensorId, &Sighting)>,
@@ -74,7 +70,7 @@ impl CassandraStore {
             sensors += 1;
             bytes += more_bytes;
         }
-        let sent = futures::future::join_all(requests.iter().map(|cells| self.send_cells(cells))).await;
+        let sent = future::join_all(requests.iter().map(|cells| self.send_cells(cells))).await;
         sent.into_iter().collect()
     }
 

@@ -1,14 +1,17 @@
 //! Windows and sensor state on their way back to the consumer that goes on with them.
 //!
-//! In a fleet that does not fit into memory nearly each record asks for a state, and then for a window or two. Where small writes share
-//! a request such loads do, too: a request costs server and client more than what it brings.
+//! In a fleet that does not fit into memory nearly each record asks for a state, and then for a window or two. Loads of one source that want
+//! as little share a request, which costs server and client more than what it brings. To the server it is a read a partition, each at the read's
+//! consistency and with its own read repair. Only where every node has all rows, as with writes.
 
 use std::collections::{BTreeMap, HashMap};
 
+use futures::future;
 use scylla::value::CqlTimestamp;
 use uuid::Uuid;
 
 use super::error::Cause;
+use super::shared_write::PARTITIONS_MAX;
 use super::windows::{self, AggregateValue, TABLE, key_of};
 use super::{CassandraStore, cql_date, cql_size, cql_time};
 use crate::model::{Aggregate, Day, Load, Loaded, SensorId, WindowKey};
@@ -17,7 +20,8 @@ use crate::store::kinds::Kinds;
 
 /// Windows asked for by one request: a day of minutes is fifteen requests, and none is large.
 const MAX_CELLS: usize = 100;
-/// A sensor that asks for more windows asks alone: each window of a shared request is looked for in each of its sensors.
+/// A sensor that asks for more windows asks alone: each window of a shared request is looked for in each of its sensors. Most are the same,
+/// since what is polled together is of the same minutes.
 const FEW_CELLS: usize = 8;
 
 const STATE_TABLE: &str = "sensor_state";
@@ -29,7 +33,7 @@ type Row = (Uuid, String, i32, CqlTimestamp, String, AggregateValue);
 type Common<'a> = (&'a str, Option<Day>);
 
 /// What several loads may share a request by; `None` where this one is too large, or wants both windows and a state.
-fn day_of_all(load: &Load) -> Option<Option<Day>> {
+fn shared_by(load: &Load) -> Option<Option<Day>> {
     match &load.windows[..] {
         [] => Some(None),
         [first, others @ ..] => {
@@ -40,26 +44,28 @@ fn day_of_all(load: &Load) -> Option<Option<Day>> {
 }
 
 impl CassandraStore {
-    /// Answers in the order of `loads`.
+    /// All are waited for, so that none is asked again while it is still under way.
     pub(super) async fn load_cells(&self, loads: &[Load]) -> Result<Vec<Loaded>, StoreError> {
         let sources: Vec<String> = loads.iter().map(|load| load.source.to_string()).collect();
         let mut alone = Vec::new();
         let mut together: BTreeMap<Common<'_>, Vec<&Load>> = BTreeMap::new();
         for (load, source) in loads.iter().zip(&sources) {
-            match day_of_all(load).filter(|_| self.is_everywhere) {
+            match shared_by(load).filter(|_| self.is_everywhere) {
                 Some(day) => together.entry((source, day)).or_default().push(load),
                 None => alone.push(self.load_alone(load, source)),
             }
         }
-        let alone = futures::future::try_join_all(alone);
-        let together = together
-            .iter()
-            .map(|(&common, loads)| self.load_together(common, loads));
-        let (alone, together) = futures::future::try_join(alone, futures::future::try_join_all(together)).await?;
-        let mut answers = HashMap::with_capacity(loads.len());
-        let all = alone.into_iter().chain(together.into_iter().flatten());
-        answers.extend(all.map(|loaded| (loaded.id, loaded)));
-        Ok(loads.iter().filter_map(|load| answers.remove(&load.id)).collect())
+        let together = together.iter().flat_map(|(&common, loads)| {
+            let requests = loads.chunks(PARTITIONS_MAX);
+            requests.map(move |loads| self.load_together(common, loads))
+        });
+        let (alone, together) = (future::join_all(alone), future::join_all(together));
+        let (alone, together) = future::join(alone, together).await;
+        let mut answers = alone.into_iter().collect::<Result<Vec<Loaded>, StoreError>>()?;
+        for loaded in together {
+            answers.extend(loaded?);
+        }
+        Ok(answers)
     }
 
     async fn load_alone(&self, load: &Load, source: &str) -> Result<Loaded, StoreError> {
@@ -69,7 +75,7 @@ impl CassandraStore {
                 false => Ok(None),
             }
         };
-        let (state, windows) = futures::future::try_join(state, self.load_windows(load, source)).await?;
+        let (state, windows) = future::try_join(state, self.load_windows(load, source)).await?;
         Ok(Loaded {
             id: load.id,
             state,
@@ -172,7 +178,7 @@ impl CassandraStore {
             .iter()
             .flat_map(|(day, keys)| keys.chunks(MAX_CELLS).map(|keys| (*day, keys)))
             .map(|(day, keys)| self.load_windows_of_day(load.sensor, day, keys, source));
-        let answers = futures::future::try_join_all(requests)
+        let answers = future::try_join_all(requests)
             .await
             .map_err(|cause| self.error("read windows of", TABLE, cause))?;
         let found: HashMap<WindowKey, Aggregate> = answers.into_iter().flatten().collect();

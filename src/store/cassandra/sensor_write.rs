@@ -18,12 +18,8 @@ use crate::store::StoreError;
 
 impl CassandraStore {
     pub(super) async fn write_sensor(&self, write: &SensorWrite) -> Result<(), StoreError> {
-        let sighting = async {
-            match &write.sighting {
-                Some(sighting) => self.merge_sighting(write.sensor, sighting).await,
-                None => Ok(()),
-            }
-        };
+        let sighting = write.sighting.as_deref().map(|sighting| (write.sensor, sighting));
+        let sighting = self.merge_sightings(sighting.into_iter());
         // Neither needs the other to be there first. Both are waited for: what has failed may still be on its way.
         let (cells, sighting) = futures::future::join(self.write_cells(write), sighting).await;
         cells.and(sighting)

@@ -264,7 +264,8 @@ fn place_of_batch(readings: usize, windows: usize) -> usize {
     readings * (MAX_KEPT_WINDOWS + 1) + windows
 }
 
-/// A batch within one partition, where logging it would buy nothing: the server applies it as one mutation anyway.
+/// A batch without the server's log of batches: it would buy nothing within one partition, which is one mutation anyway, nor where each
+/// partition may be applied without the others.
 pub(super) fn unlogged<'a>(statements: impl Iterator<Item = &'a PreparedStatement>) -> Batch {
     let mut batch = Batch::new(BatchType::Unlogged);
     for statement in statements {
