@@ -37,15 +37,18 @@ impl Loads {
         if self.in_flight >= self.in_flight_max {
             return None;
         }
-        let request = match self.apart.pop_front() {
+        let request: Vec<Load> = match self.apart.pop_front() {
             Some(load) => vec![load],
             None => {
                 let count = self.waiting.len().min(SENSORS_TOGETHER);
                 self.waiting.drain(..count).collect()
             }
         };
-        self.in_flight += usize::from(!request.is_empty());
-        (!request.is_empty()).then_some(request)
+        if request.is_empty() {
+            return None;
+        }
+        self.in_flight += 1;
+        Some(request)
     }
 
     pub fn answered(&mut self) {

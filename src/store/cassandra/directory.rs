@@ -10,7 +10,7 @@ use scylla::value::{CqlDate, CqlTimestamp, CqlValue};
 use uuid::Uuid;
 
 use super::error::Cause;
-use super::shared_write::{BYTES_MAX, PARTITIONS_MAX};
+use super::shared_write::requests_of;
 use super::statements::unlogged;
 use super::{CassandraStore, cql_date, cql_time, day_of};
 use crate::model::{AlertId, Kind, Location, SensorId, SensorRow, Sighting, TimeMs};
@@ -28,7 +28,7 @@ const CELL_BYTES: usize = 90;
 struct Cell<'a> {
     statement: &'a PreparedStatement,
     values: Vec<CqlValue>,
-    /// As estimated for [`BYTES_MAX`].
+    /// As estimated for a request's size.
     bytes: usize,
 }
 
@@ -55,28 +55,19 @@ impl CassandraStore {
         &self,
         sightings: impl Iterator<Item = (SensorId, &Sighting)>,
     ) -> Result<(), StoreError> {
-        let mut requests: Vec<Vec<Cell<'_>>> = Vec::new();
-        let (mut sensors, mut bytes) = (0, 0);
-        for (sensor, sighting) in sightings {
-            let cells = self.cells_of(sensor, sighting);
-            let more_bytes: usize = cells.iter().map(|cell| cell.bytes).sum();
-            match requests.last_mut() {
-                Some(request) if sensors < PARTITIONS_MAX && bytes + more_bytes <= BYTES_MAX => request.extend(cells),
-                _ => {
-                    requests.push(cells);
-                    (sensors, bytes) = (0, 0);
-                }
-            }
-            sensors += 1;
-            bytes += more_bytes;
-        }
-        let sent = future::join_all(requests.iter().map(|cells| self.send_cells(cells))).await;
-        sent.into_iter().collect()
+        let sensors: Vec<Vec<Cell<'_>>> = sightings
+            .map(|(sensor, sighting)| self.cells_of(sensor, sighting))
+            .collect();
+        let requests = requests_of(&sensors, |cells| (1, cells.iter().map(|cell| cell.bytes).sum()))
+            .into_iter()
+            .map(|sensors| self.send_cells(sensors));
+        future::join_all(requests).await.into_iter().collect()
     }
 
-    async fn send_cells(&self, cells: &[Cell<'_>]) -> Result<(), StoreError> {
-        let batch = unlogged(cells.iter().map(|cell| cell.statement));
-        let values: Vec<&[CqlValue]> = cells.iter().map(|cell| &cell.values[..]).collect();
+    async fn send_cells(&self, sensors: &[Vec<Cell<'_>>]) -> Result<(), StoreError> {
+        let cells = || sensors.iter().flatten();
+        let batch = unlogged(cells().map(|cell| cell.statement));
+        let values: Vec<&[CqlValue]> = cells().map(|cell| &cell.values[..]).collect();
         match self.session.batch(&batch, &values).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.error("write a sighting to", TABLE, error)),
@@ -87,12 +78,12 @@ impl CassandraStore {
     fn cells_of(&self, sensor: SensorId, sighting: &Sighting) -> Vec<Cell<'_>> {
         let statements = &self.statements;
         let mut cells = Vec::with_capacity(5 + sighting.last_values.len());
+        let key = [CqlValue::Int(shard_of(sensor)), CqlValue::Uuid(sensor.0)];
         let mut set = |statement, timestamp_us, text_bytes, field: Vec<CqlValue>| {
-            let key = [CqlValue::Int(shard_of(sensor)), CqlValue::Uuid(sensor.0)];
             let timestamp = CqlValue::BigInt(timestamp_us);
             cells.push(Cell {
                 statement,
-                values: std::iter::once(timestamp).chain(field).chain(key).collect(),
+                values: std::iter::once(timestamp).chain(field).chain(key.clone()).collect(),
                 bytes: CELL_BYTES + text_bytes,
             });
         };

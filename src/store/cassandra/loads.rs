@@ -7,14 +7,16 @@
 use std::collections::{BTreeMap, HashMap};
 
 use futures::future;
+use scylla::serialize::row::SerializeRow;
+use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlTimestamp;
 use uuid::Uuid;
 
 use super::error::Cause;
 use super::shared_write::PARTITIONS_MAX;
-use super::windows::{self, AggregateValue, TABLE, key_of};
+use super::windows::{AggregateValue, TABLE, key_of};
 use super::{CassandraStore, cql_date, cql_size, cql_time};
-use crate::model::{Aggregate, Day, Load, Loaded, SensorId, WindowKey};
+use crate::model::{Aggregate, Day, Load, Loaded, Source, WindowKey};
 use crate::store::StoreError;
 use crate::store::kinds::Kinds;
 
@@ -24,35 +26,47 @@ const MAX_CELLS: usize = 100;
 /// since what is polled together is of the same minutes.
 const FEW_CELLS: usize = 8;
 
-const STATE_TABLE: &str = "sensor_state";
+/// `sensor_id`, `type`, `size_s`, `window_start`, `agg`.
+type WindowRow = (Uuid, String, i32, CqlTimestamp, AggregateValue);
 
-/// `sensor_id`, `type`, `size_s`, `window_start`, `source`, `agg`.
-type Row = (Uuid, String, i32, CqlTimestamp, String, AggregateValue);
+type States = HashMap<Uuid, Vec<u8>>;
+type Windows = HashMap<(Uuid, WindowKey), Aggregate>;
 
 /// What loads that share a request have in common: the source, and the day of their windows where they want any.
-type Common<'a> = (&'a str, Option<Day>);
+type Common<'a> = (&'a Source, Option<Day>);
 
 /// What several loads may share a request by; `None` where this one is too large, or wants both windows and a state.
-fn shared_by(load: &Load) -> Option<Option<Day>> {
+fn shared_by(load: &Load) -> Option<Common<'_>> {
+    let source = &*load.source;
     match &load.windows[..] {
-        [] => Some(None),
+        [] => Some((source, None)),
         [first, others @ ..] => {
             let is_alike = others.iter().all(|key| key.day() == first.day());
-            (is_alike && !load.state && load.windows.len() <= FEW_CELLS).then(|| Some(first.day()))
+            (is_alike && !load.state && load.windows.len() <= FEW_CELLS).then(|| (source, Some(first.day())))
         }
     }
 }
 
+/// Of all that was found what this load asked for.
+fn answer(load: &Load, states: &States, windows: &Windows) -> Loaded {
+    let sensor = load.sensor.0;
+    let window = |key: &WindowKey| windows.get(&(sensor, key.clone())).copied();
+    Loaded {
+        id: load.id,
+        state: states.get(&sensor).filter(|_| load.state).cloned(),
+        windows: load.windows.iter().map(window).collect(),
+    }
+}
+
 impl CassandraStore {
-    /// All are waited for, so that none is asked again while it is still under way.
+    /// Each is waited for, also where another has failed: it is asked again only once it is no longer under way.
     pub(super) async fn load_cells(&self, loads: &[Load]) -> Result<Vec<Loaded>, StoreError> {
-        let sources: Vec<String> = loads.iter().map(|load| load.source.to_string()).collect();
         let mut alone = Vec::new();
         let mut together: BTreeMap<Common<'_>, Vec<&Load>> = BTreeMap::new();
-        for (load, source) in loads.iter().zip(&sources) {
+        for load in loads {
             match shared_by(load).filter(|_| self.is_everywhere) {
-                Some(day) => together.entry((source, day)).or_default().push(load),
-                None => alone.push(self.load_alone(load, source)),
+                Some(common) => together.entry(common).or_default().push(load),
+                None => alone.push(self.load_alone(load)),
             }
         }
         let together = together.iter().flat_map(|(&common, loads)| {
@@ -68,143 +82,99 @@ impl CassandraStore {
         Ok(answers)
     }
 
-    async fn load_alone(&self, load: &Load, source: &str) -> Result<Loaded, StoreError> {
+    /// The state and a request for each day, all at once.
+    async fn load_alone(&self, load: &Load) -> Result<Loaded, StoreError> {
+        let (sensor, source) = (load.sensor.0, &load.source.to_string()[..]);
         let state = async {
             match load.state {
-                true => self.load_state(load.sensor, source).await,
-                false => Ok(None),
+                true => self.find_states(&self.statements.select_state, (sensor, source)).await,
+                false => Ok(States::new()),
             }
         };
-        let (state, windows) = future::try_join(state, self.load_windows(load, source)).await?;
-        Ok(Loaded {
-            id: load.id,
-            state,
-            windows,
-        })
+        let mut of_days: BTreeMap<Day, Vec<&WindowKey>> = BTreeMap::new();
+        for key in &load.windows {
+            of_days.entry(key.day()).or_default().push(key);
+        }
+        let windows = of_days
+            .iter()
+            .flat_map(|(day, keys)| keys.chunks(MAX_CELLS).map(|keys| (*day, keys)))
+            .map(|(day, keys)| {
+                let values = (sensor, cql_date(day), cells_of(keys, source));
+                self.find_windows(&self.statements.select_cells, values)
+            });
+        let (states, windows) = future::try_join(state, future::try_join_all(windows)).await?;
+        Ok(answer(load, &states, &windows.into_iter().flatten().collect()))
     }
 
+    /// Each sensor is asked for the windows of all: sensors that send at the same time want nearly the same ones.
     async fn load_together(&self, (source, day): Common<'_>, loads: &[&Load]) -> Result<Vec<Loaded>, StoreError> {
         if let [load] = loads {
-            return Ok(vec![self.load_alone(load, source).await?]);
+            return Ok(vec![self.load_alone(load).await?]);
         }
         let sensors: Vec<Uuid> = loads.iter().map(|load| load.sensor.0).collect();
-        match day {
-            None => self.load_states(source, &sensors, loads).await,
-            Some(day) => self.load_windows_of_sensors(source, day, &sensors, loads).await,
-        }
+        let source = &source.to_string()[..];
+        let (states, windows) = match day {
+            None => {
+                let states = self.find_states(&self.statements.select_states, (sensors, source));
+                (states.await?, Windows::new())
+            }
+            Some(day) => {
+                let mut keys: Vec<&WindowKey> = loads.iter().flat_map(|load| &load.windows).collect();
+                keys.sort_unstable();
+                keys.dedup();
+                let values = (sensors, cql_date(day), cells_of(&keys, source));
+                let windows = self.find_windows(&self.statements.select_cells_of_sensors, values);
+                (States::new(), windows.await?)
+            }
+        };
+        Ok(loads.iter().map(|load| answer(load, &states, &windows)).collect())
     }
 
-    async fn load_states(&self, source: &str, sensors: &[Uuid], loads: &[&Load]) -> Result<Vec<Loaded>, StoreError> {
-        let read = async || -> Result<HashMap<Uuid, Vec<u8>>, Cause> {
-            let statement = &self.statements.select_states;
-            let answer = self.session.execute_unpaged(statement, (sensors, source)).await?;
-            let answer = answer.into_rows_result()?;
-            let mut states = HashMap::with_capacity(answer.rows_num());
+    async fn find_states(
+        &self,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<States, StoreError> {
+        let read = async || -> Result<States, Cause> {
+            let answer = self
+                .session
+                .execute_unpaged(statement, &values)
+                .await?
+                .into_rows_result()?;
+            let mut states = States::with_capacity(answer.rows_num());
             for row in answer.rows::<(Uuid, Option<Vec<u8>>)>()? {
                 let (sensor, state) = row?;
                 states.extend(state.map(|state| (sensor, state)));
             }
             Ok(states)
         };
-        let failed = |cause| self.error("read states of sensors in", STATE_TABLE, cause);
-        let states = read().await.map_err(failed)?;
-        let loaded = loads.iter().map(|load| Loaded {
-            id: load.id,
-            state: states.get(&load.sensor.0).filter(|_| load.state).cloned(),
-            windows: Vec::new(),
-        });
-        Ok(loaded.collect())
+        read()
+            .await
+            .map_err(|cause| self.error("read states of", "sensor_state", cause))
     }
 
-    /// Each sensor is asked for the windows of all: sensors that send at the same time want nearly the same ones.
-    async fn load_windows_of_sensors(
+    async fn find_windows(
         &self,
-        source: &str,
-        day: Day,
-        sensors: &[Uuid],
-        loads: &[&Load],
-    ) -> Result<Vec<Loaded>, StoreError> {
-        let mut keys: Vec<&WindowKey> = loads.iter().flat_map(|load| &load.windows).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let read = async || -> Result<HashMap<(Uuid, WindowKey), Aggregate>, Cause> {
-            let values = (sensors, cql_date(day), cells_of(&keys, source));
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<Windows, StoreError> {
+        let read = async || -> Result<Windows, Cause> {
             let answer = self
                 .session
-                .execute_unpaged(&self.statements.select_cells_of_sensors, values)
+                .execute_unpaged(statement, &values)
                 .await?
                 .into_rows_result()?;
             let mut kinds = Kinds::default();
-            let mut windows = HashMap::with_capacity(answer.rows_num());
-            for row in answer.rows::<Row>()? {
-                let (sensor, kind, size_s, start, _, aggregate) = row?;
+            let mut windows = Windows::with_capacity(answer.rows_num());
+            for row in answer.rows::<WindowRow>()? {
+                let (sensor, kind, size_s, start, aggregate) = row?;
                 windows.insert((sensor, key_of(kinds.get(&kind), size_s, start)), aggregate.into());
             }
             Ok(windows)
         };
-        let failed = |cause| self.error("read windows of sensors in", TABLE, cause);
-        let found = read().await.map_err(failed)?;
-        let windows_of = |load: &Load| {
-            let of_sensor = |key: &WindowKey| found.get(&(load.sensor.0, key.clone())).copied();
-            load.windows.iter().map(of_sensor).collect()
-        };
-        let loaded = loads.iter().map(|load| Loaded {
-            id: load.id,
-            state: None,
-            windows: windows_of(load),
-        });
-        Ok(loaded.collect())
-    }
-
-    async fn load_state(&self, sensor: SensorId, source: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let read = async || -> Result<Option<Vec<u8>>, Cause> {
-            let statement = &self.statements.select_state;
-            let answer = self.session.execute_unpaged(statement, (sensor.0, source)).await?;
-            let row = answer.into_rows_result()?.maybe_first_row::<(Option<Vec<u8>>,)>()?;
-            Ok(row.and_then(|(state,)| state))
-        };
         read()
             .await
-            .map_err(|cause| self.error("read a state of", STATE_TABLE, cause))
-    }
-
-    /// A request for each day, all at once.
-    async fn load_windows(&self, load: &Load, source: &str) -> Result<Vec<Option<Aggregate>>, StoreError> {
-        let mut of_days: BTreeMap<Day, Vec<&WindowKey>> = BTreeMap::new();
-        for key in &load.windows {
-            of_days.entry(key.day()).or_default().push(key);
-        }
-        let requests = of_days
-            .iter()
-            .flat_map(|(day, keys)| keys.chunks(MAX_CELLS).map(|keys| (*day, keys)))
-            .map(|(day, keys)| self.load_windows_of_day(load.sensor, day, keys, source));
-        let answers = future::try_join_all(requests)
-            .await
-            .map_err(|cause| self.error("read windows of", TABLE, cause))?;
-        let found: HashMap<WindowKey, Aggregate> = answers.into_iter().flatten().collect();
-        Ok(load.windows.iter().map(|key| found.get(key).copied()).collect())
-    }
-
-    async fn load_windows_of_day(
-        &self,
-        sensor: SensorId,
-        day: Day,
-        keys: &[&WindowKey],
-        source: &str,
-    ) -> Result<Vec<(WindowKey, Aggregate)>, Cause> {
-        let values = (sensor.0, cql_date(day), cells_of(keys, source));
-        let answer = self
-            .session
-            .execute_unpaged(&self.statements.select_cells, values)
-            .await?
-            .into_rows_result()?;
-        let mut kinds = Kinds::default();
-        let mut windows = Vec::with_capacity(answer.rows_num());
-        for row in answer.rows::<windows::Row>()? {
-            let (kind, size_s, start, _, aggregate) = row?;
-            windows.push((key_of(kinds.get(&kind), size_s, start), aggregate.into()));
-        }
-        Ok(windows)
+            .map_err(|cause| self.error("read windows of", TABLE, cause))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::store::StoreError;
 /// Partitions of one request: the server warns of more than ten.
 pub(super) const PARTITIONS_MAX: usize = 10;
 /// Bytes of one request, as estimated here: the server logs a warning for each of more than 5 KiB.
-pub(super) const BYTES_MAX: usize = 4_800;
+const BYTES_MAX: usize = 4_800;
 /// What a row takes at most as the server counts, beside a state's bytes and the topic's name.
 const READING_BYTES: usize = 100;
 const WINDOW_BYTES: usize = 250;
@@ -83,6 +83,26 @@ impl<'a> Candidate<'a> {
     }
 }
 
+/// Parts that follow each other, as many to a request as fit; `takes` says how many partitions and bytes one adds. What is too
+/// large is a request of its own.
+pub(super) fn requests_of<T>(parts: &[T], takes: impl Fn(&T) -> (usize, usize)) -> Vec<&[T]> {
+    let mut requests = Vec::new();
+    let (mut partitions, mut bytes, mut from) = (0, 0, 0);
+    for (index, part) in parts.iter().enumerate() {
+        let (more_partitions, more_bytes) = takes(part);
+        if index > from && (partitions + more_partitions > PARTITIONS_MAX || bytes + more_bytes > BYTES_MAX) {
+            requests.push(&parts[from..index]);
+            (partitions, bytes, from) = (0, 0, index);
+        }
+        partitions += more_partitions;
+        bytes += more_bytes;
+    }
+    if from < parts.len() {
+        requests.push(&parts[from..]);
+    }
+    requests
+}
+
 impl CassandraStore {
     /// Writes of several sensors, together where they are small; what the directory learns of those is sent at the same time. All are
     /// waited for.
@@ -95,17 +115,9 @@ impl CassandraStore {
                 None => alone.push(self.write_sensor(write)),
             }
         }
-        let mut requests = Vec::new();
-        let (mut partitions, mut bytes, mut from) = (0, 0, 0);
-        for (index, candidate) in together.iter().enumerate() {
-            if partitions + candidate.partitions > PARTITIONS_MAX || bytes + candidate.bytes > BYTES_MAX {
-                requests.push(self.send_together(&together[from..index]));
-                (partitions, bytes, from) = (0, 0, index);
-            }
-            partitions += candidate.partitions;
-            bytes += candidate.bytes;
-        }
-        requests.push(self.send_together(&together[from..]));
+        let requests = requests_of(&together, |candidate| (candidate.partitions, candidate.bytes))
+            .into_iter()
+            .map(|candidates| self.send_together(candidates));
         let (alone, requests) = (futures::future::join_all(alone), futures::future::join_all(requests));
         let sightings = together
             .iter()
@@ -122,11 +134,8 @@ impl CassandraStore {
 
     /// Sends rows and states of these as one request.
     async fn send_together(&self, candidates: &[Candidate<'_>]) -> Result<(), StoreError> {
-        let [first, others @ ..] = candidates else {
-            return Ok(());
-        };
-        if others.is_empty() {
-            return self.write_cells(first.write).await;
+        if let [only] = candidates {
+            return self.write_cells(only.write).await;
         }
         let sources: Vec<String> = candidates.iter().map(|it| it.write.source.to_string()).collect();
         let partitions = candidates.iter().zip(&sources).map(|(candidate, source)| Partition {

@@ -33,8 +33,8 @@ pub(super) struct Statements {
 
     pub(super) insert_state: PreparedStatement,
     pub(super) select_state: PreparedStatement,
-    pub(super) select_cells: PreparedStatement,
     pub(super) select_states: PreparedStatement,
+    pub(super) select_cells: PreparedStatement,
     pub(super) select_cells_of_sensors: PreparedStatement,
     pub(super) select_windows: PreparedStatement,
     pub(super) select_windows_of_kind: PreparedStatement,
@@ -115,6 +115,15 @@ impl Statements {
         let of_size = "AND size_s = ? AND window_start >= ? AND window_start < ?";
         let sensors = "SELECT sensor_id, label, status, location, first_day, last_day, last_values \
                        FROM {keyspace}.sensors WHERE shard = ?";
+        let states = |sensors: &str| {
+            format!("SELECT sensor_id, state FROM {{keyspace}}.sensor_state WHERE sensor_id {sensors} AND source = ?")
+        };
+        let cells = |sensors: &str| {
+            format!(
+                "SELECT sensor_id, type, size_s, window_start, agg FROM {{keyspace}}.window_aggregates \
+                 WHERE sensor_id {sensors} AND day = ? AND (type, size_s, window_start, source) IN ?"
+            )
+        };
         let set_sensor = |assignment: &str| {
             format!("UPDATE {{keyspace}}.sensors USING TIMESTAMP ? SET {assignment} WHERE shard = ? AND sensor_id = ?")
         };
@@ -145,18 +154,10 @@ impl Statements {
                 "INSERT INTO {keyspace}.sensor_state (sensor_id, source, state) VALUES (?, ?, ?) USING TIMESTAMP ?",
             )
             .await?,
-            select_state: prepare("SELECT state FROM {keyspace}.sensor_state WHERE sensor_id = ? AND source = ?")
-                .await?,
-            select_states: prepare(
-                "SELECT sensor_id, state FROM {keyspace}.sensor_state WHERE sensor_id IN ? AND source = ?",
-            )
-            .await?,
-            select_cells_of_sensors: prepare(
-                "SELECT sensor_id, type, size_s, window_start, source, agg FROM {keyspace}.window_aggregates \
-                 WHERE sensor_id IN ? AND day = ? AND (type, size_s, window_start, source) IN ?",
-            )
-            .await?,
-            select_cells: prepare(&format!("{windows} AND (type, size_s, window_start, source) IN ?")).await?,
+            select_state: prepare(&states("= ?")).await?,
+            select_states: prepare(&states("IN ?")).await?,
+            select_cells: prepare(&cells("= ?")).await?,
+            select_cells_of_sensors: prepare(&cells("IN ?")).await?,
             select_windows: prepare(&format!("{windows} {of_size} ALLOW FILTERING")).await?,
             select_windows_of_kind: prepare(&format!("{windows} {of_size} AND type = ?")).await?,
 

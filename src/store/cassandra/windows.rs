@@ -66,7 +66,7 @@ impl From<AggregateValue> for Aggregate {
 }
 
 /// `type`, `size_s`, `window_start`, `source`, `agg`.
-pub(super) type Row = (String, i32, CqlTimestamp, String, AggregateValue);
+type Row = (String, i32, CqlTimestamp, String, AggregateValue);
 
 pub(super) fn key_of(kind: Kind, size_s: i32, start: CqlTimestamp) -> WindowKey {
     WindowKey {
